@@ -1,0 +1,1 @@
+"""The wire: types shared with the server, the client, files, retries."""

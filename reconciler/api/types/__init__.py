@@ -1,0 +1,75 @@
+"""The wire types of the fine-tuning API, for the client and for the server.
+
+What is *sent* is strict (:class:`Request`): an unknown key or a value out of range is an error with its place.
+What is *received* is tolerant (:class:`Answer`): unknown fields are kept, statuses are open strings, what may
+be null somewhere is optional. Source: the API reference, and the types of the ``openai`` package.
+"""
+
+from reconciler.api.types.base import Answer, Auto, Request
+from reconciler.api.types.files import FileObject, ModelObject
+from reconciler.api.types.graders import (
+    Grader,
+    LabelModelGrader,
+    MultiGrader,
+    PythonGrader,
+    ScoreModelGrader,
+    StringCheckGrader,
+    TextSimilarityGrader,
+)
+from reconciler.api.types.jobs import (
+    ACTIVE,
+    TERMINAL,
+    Checkpoint,
+    CheckpointMetrics,
+    CreateJob,
+    Event,
+    Integration,
+    Job,
+    JobError,
+    Page,
+    Wandb,
+)
+from reconciler.api.types.method import (
+    DpoHyperparameters,
+    DpoMethod,
+    Method,
+    MethodType,
+    ReinforcementHyperparameters,
+    ReinforcementMethod,
+    SupervisedHyperparameters,
+    SupervisedMethod,
+)
+
+__all__ = [
+    "ACTIVE",
+    "TERMINAL",
+    "Answer",
+    "Auto",
+    "Checkpoint",
+    "CheckpointMetrics",
+    "CreateJob",
+    "DpoHyperparameters",
+    "DpoMethod",
+    "Event",
+    "FileObject",
+    "Grader",
+    "Integration",
+    "Job",
+    "JobError",
+    "LabelModelGrader",
+    "Method",
+    "MethodType",
+    "ModelObject",
+    "MultiGrader",
+    "Page",
+    "PythonGrader",
+    "ReinforcementHyperparameters",
+    "ReinforcementMethod",
+    "Request",
+    "ScoreModelGrader",
+    "StringCheckGrader",
+    "SupervisedHyperparameters",
+    "SupervisedMethod",
+    "TextSimilarityGrader",
+    "Wandb",
+]

@@ -1,0 +1,1 @@
+"""Training files: digests, row checks, counts."""

@@ -1,0 +1,1 @@
+"""A listing of live jobs becomes the observed state."""

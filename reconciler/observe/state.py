@@ -1,0 +1,124 @@
+"""The observed state: our live jobs, and which of them counts. Pure values, no I/O."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Self
+
+from reconciler.api.types import TERMINAL, Checkpoint, Job
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedJob:
+    """A live job of ours, reduced to what planning and reports read. Times are Unix seconds."""
+
+    id: str
+    name: str
+    revision: str
+    attempt: int
+    status: str
+    created_at: int
+    model: str = ""
+    fine_tuned_model: str | None = None
+    finished_at: int | None = None
+    estimated_finish: int | None = None
+    trained_tokens: int | None = None
+    training_file: str | None = None
+    validation_file: str | None = None
+    seed: int | None = None
+    suffix: str | None = None
+    method: Mapping[str, Any] = field(default_factory=dict)
+    integrations: tuple[Mapping[str, Any], ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    error_code: str | None = None
+    error_message: str | None = None
+
+    @classmethod
+    def of(cls, job: Job, name: str, revision: str, attempt: int) -> Self:
+        """Reduce a wire job. The deprecated top-level ``hyperparameters`` become a supervised method."""
+        method = job.method or {
+            "type": "supervised",
+            "supervised": {"hyperparameters": job.hyperparameters or {}},
+        }
+        suffix = (job.model_extra or {}).get("user_provided_suffix")
+        return cls(
+            id=job.id,
+            name=name,
+            revision=revision,
+            attempt=attempt,
+            status=job.status,
+            created_at=job.created_at,
+            model=job.model,
+            fine_tuned_model=job.fine_tuned_model,
+            finished_at=job.finished_at,
+            estimated_finish=job.estimated_finish,
+            trained_tokens=job.trained_tokens,
+            training_file=job.training_file,
+            validation_file=job.validation_file,
+            seed=job.seed,
+            suffix=suffix if isinstance(suffix, str) else suffix_of(job.fine_tuned_model),
+            method=method,
+            integrations=tuple(job.integrations or ()),
+            metadata=job.metadata or {},
+            error_code=job.error.code if job.error else None,
+            error_message=job.error.message if job.error else None,
+        )
+
+    @property
+    def active(self) -> bool:
+        """Whether it may still train: every status but the three final ones, unknown ones included."""
+        return self.status not in TERMINAL
+
+
+def suffix_of(model: str | None) -> str | None:
+    """Read the suffix out of ``ft:MODEL:ORG:SUFFIX:ID``, the only place where the API shows it."""
+    parts = (model or "").split(":")
+    return parts[3] or None if len(parts) >= 5 and parts[0] == "ft" else None
+
+
+def counting(jobs: Iterable[ObservedJob]) -> ObservedJob | None:
+    """Choose the job that counts among those of one revision.
+
+    The highest attempt; within it the oldest that is not cancelled (``created_at``, then id), else the oldest.
+    Every reconciler that sees the same jobs chooses the same one.
+    """
+    return min(jobs, key=lambda j: (-j.attempt, j.status == "cancelled", j.created_at, j.id), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A data file on the server, as far as a diff needs it. ``size`` is in bytes."""
+
+    name: str
+    size: int | None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """All that was seen of a server for one owner, complete: a partial reading never becomes one of these.
+
+    ``jobs`` holds every job of this owner, ended ones too, in order of (created_at, id). ``malformed`` maps the ids of
+    jobs that claim our owner but cannot be read to why. ``adopted`` holds jobs made elsewhere, by id, as far as they
+    exist. ``checkpoints`` (by job id, oldest first) and ``files`` (by file id) hold what this plan needs, no more.
+    """
+
+    jobs: tuple[ObservedJob, ...] = ()
+    malformed: Mapping[str, str] = field(default_factory=dict)
+    adopted: Mapping[str, ObservedJob] = field(default_factory=dict)
+    checkpoints: Mapping[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
+    files: Mapping[str, FileInfo] = field(default_factory=dict)
+
+    @cached_property
+    def by_name(self) -> Mapping[str, tuple[ObservedJob, ...]]:
+        """Our jobs by the spec's name."""
+        index: dict[str, list[ObservedJob]] = defaultdict(list)
+        for job in self.jobs:
+            index[job.name].append(job)
+        return {name: tuple(jobs) for name, jobs in index.items()}
+
+    def job_for(self, name: str, revision: str) -> ObservedJob | None:
+        """Return the job that counts for a revision of a name."""
+        return counting(j for j in self.by_name.get(name, ()) if j.revision == revision)

@@ -1,0 +1,1 @@
+"""Desired, observed, policy and now become a plan. Pure."""

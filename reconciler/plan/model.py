@@ -1,0 +1,125 @@
+"""The plan as a value: changes with a total order, a summary, a fingerprint. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+
+class Action(StrEnum):
+    """What a change does. The order of members is the order in which changes are shown and applied."""
+
+    CREATE = "create"
+    RESUME = "resume"
+    PAUSE = "pause"
+    CANCEL = "cancel"
+    WAIT = "wait"
+    HOLD = "hold"
+    BLOCKED = "blocked"
+    NONE = "none"
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes anything on the server."""
+        return self in _ACTING
+
+
+_ACTING = frozenset({Action.CREATE, Action.RESUME, Action.PAUSE, Action.CANCEL})
+_RANK = {action: rank for rank, action in enumerate(Action)}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field that differs from the newest job of another revision; None is 'left to the server'."""
+
+    field: str
+    old: str | None
+    new: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happens to one job, or to one spec that has none yet, and why.
+
+    ``revision`` and ``attempt`` are those of the job acted on (for ``create``: of the job to come). ``model`` is the
+    base model a create sends, chains resolved. ``requires`` names the spec whose job must exist before this change
+    may run: a predecessor is cancelled only once its successor exists. ``notes`` are facts worth a line that change
+    nothing.
+    """
+
+    name: str
+    action: Action
+    reason: str
+    job_id: str | None = None
+    revision: str | None = None
+    attempt: int | None = None
+    diff: tuple[Difference, ...] = ()
+    model: str | None = None
+    requires: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def order(self) -> tuple[int, str, str]:
+        """The total order of changes: by action, then name, then job."""
+        return (_RANK[self.action], self.name, self.job_id or "")
+
+    @property
+    def identity(self) -> tuple[str, str, str, str, int, str]:
+        """What a reviewer approves: words and volatile status are not part of it."""
+        return (
+            self.name,
+            self.action.value,
+            self.job_id or "",
+            self.revision or "",
+            self.attempt or 0,
+            self.model or "",
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that differs between desired and observed, in the order it will be applied.
+
+    ``server`` is the base URL. ``warnings`` are said once, whatever the changes (a malformed job, for example).
+    ``unsafe`` is why this plan must not be applied without a flag; empty for a plan that may.
+    """
+
+    owner: str
+    server: str
+    changes: tuple[Change, ...]
+    warnings: tuple[str, ...] = ()
+    unsafe: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        owner: str,
+        server: str,
+        changes: Iterable[Change],
+        warnings: Iterable[str] = (),
+        unsafe: Iterable[str] = (),
+    ) -> Plan:
+        """Make a plan of changes in any order: equal inputs give equal plans."""
+        return cls(owner, server, tuple(sorted(changes, key=lambda c: c.order)), tuple(warnings), tuple(unsafe))
+
+    @cached_property
+    def summary(self) -> dict[str, int]:
+        """How many changes of each action, every action named."""
+        return {a.value: sum(c.action is a for c in self.changes) for a in Action}
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether applying it would do anything."""
+        return any(c.action.acts for c in self.changes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of owner, server and the acting changes: two plans with the same one do the same."""
+        acting: list[Any] = [c.identity for c in self.changes if c.action.acts]
+        text = json.dumps([self.owner, self.server, acting], ensure_ascii=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Plans, outcomes and status become text, JSON and markdown. Pure."""

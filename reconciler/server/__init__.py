@@ -1,0 +1,1 @@
+"""The embedded server: the fine-tuning API over SQLite and pluggable trainers."""

@@ -1,0 +1,1 @@
+"""Trainers: what turns a job into a model, behind one small interface."""

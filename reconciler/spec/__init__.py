@@ -1,0 +1,1 @@
+"""YAML specs become desired jobs: load, model, expand, revision."""
