@@ -236,23 +236,8 @@ def test_a_long_value_is_cut_in_the_message() -> None:
 
 
 KEYS = [
-    "messages",
-    "role",
-    "content",
-    "type",
-    "text",
-    "tool_calls",
-    "id",
-    "function",
-    "name",
-    "arguments",
-    "input",
-    "preferred_output",
-    "non_preferred_output",
-    "tools",
-    "weight",
-    "prompt",
-    "completion",
+    *["messages", "role", "content", "type", "text", "tools", "tool_calls", "id", "function", "name", "arguments"],
+    *["input", "preferred_output", "non_preferred_output", "weight", "prompt", "completion"],
 ]
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["", "user", "assistant", "text", "ä"]),
