@@ -1,0 +1,50 @@
+"""Foreign text made harmless. Names, messages and values come from specs and servers that others write.
+
+Everything that a person will see passes through here, so that no text can move the cursor, reverse the reading
+order, forge a line of a report, or mention half a company in a pull request.
+"""
+
+from __future__ import annotations
+
+import re
+
+LIMIT = 2_000
+"""Characters kept of one text unless told: enough for any honest message, too few to flood a terminal."""
+
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%:]|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
+_REFERENCES = frozenset("@#!%&$~:")
+
+
+def clean(text: str, limit: int = LIMIT) -> str:
+    """Return prose on one line: white space becomes single spaces, what cannot be printed its escape (``\\x1b``).
+
+    A text of more than ``limit`` characters is cut, and ends in an ellipsis.
+    """
+    return exact(" ".join(text[: limit * 8].split()), limit)
+
+
+def exact(text: str, limit: int = LIMIT) -> str:
+    """Return a value on one line, every space kept and a line break shown as ``\\n``; else like :func:`clean`."""
+    kept = text[: limit + 1]
+    if not kept.isprintable():
+        kept = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in kept)
+    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def md(text: str, limit: int = LIMIT) -> str:
+    """Return prose that markdown shows as it is: no markup, HTML, link, mention or reference comes of it."""
+    return _MARKUP.sub(_inert, clean(text, limit))
+
+
+def code(text: str, limit: int = LIMIT) -> str:
+    """Return a value as inline code, safe inside a table too. Hosts look for no mentions in code."""
+    return f"<code>{_MARKUP.sub(_inert, exact(text, limit))}</code>"
+
+
+def _inert(match: re.Match[str]) -> str:
+    """An entity is never markup; a zero-width space keeps hosts from linking what an entity decodes to."""
+    token = match[0]
+    if len(token) > 1:
+        return f"{token}&#8203;"
+    entity = f"&#{ord(token)};"
+    return f"{entity}&#8203;" if token in _REFERENCES else entity

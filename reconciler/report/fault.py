@@ -1,0 +1,28 @@
+"""An error as a person reads it: what happened, then what to do next."""
+
+from __future__ import annotations
+
+from reconciler.errors import ReconcilerError
+from reconciler.report.escape import clean
+from reconciler.report.layout import Page
+
+_MOST_LINES = 200
+
+
+def render_error(error: ReconcilerError, *, color: bool, width: int | None) -> str:
+    """Render an error with its hint. Lines of the message stay lines: a spec error has one a problem."""
+    page = Page(color=color, width=width)
+    first, *rest = messages(error)
+    page.line(("Error: ", "alarm"), first, hang=7)
+    for line in rest:
+        page.line("       ", line, hang=9)
+    if error.hint:
+        page.line(("  Try: ", "calm"), clean(error.hint), hang=7)
+    return str(page)
+
+
+def messages(error: ReconcilerError) -> list[str]:
+    """Return the lines of an error's message, each harmless; those over a limit are counted, not shown."""
+    lines = [line for text in str(error).splitlines() if (line := clean(text))] or [type(error).__name__]
+    more = len(lines) - _MOST_LINES
+    return [*lines[:_MOST_LINES], f"... and {more} more"] if more > 0 else lines

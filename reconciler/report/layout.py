@@ -1,0 +1,140 @@
+"""Lines that fit a terminal: cells, folding with a hanging indent, and a page to put them on."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from reconciler.report.style import Span, paint
+
+_TOKENS = re.compile(r" +|[^ ]+")
+_NARROWEST = 32
+
+
+def cells(text: str) -> int:
+    """Return how many terminal cells a text takes: wide characters two, combining marks none."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_cells_of, text))
+
+
+def _cells_of(character: str) -> int:
+    if unicodedata.category(character) in {"Mn", "Me", "Cf"}:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def pad(text: str, width: int) -> str:
+    """Fill a text with spaces on the right, to ``width`` cells."""
+    return text + " " * (width - cells(text))
+
+
+def widest(texts: Iterable[str], cap: int | None = None) -> int:
+    """Return the cells of the widest text, at most ``cap``, and 0 for none."""
+    size = max(map(cells, texts), default=0)
+    return size if cap is None else min(size, cap)
+
+
+def fold(line: Sequence[Span], width: int | None, hang: int = 0) -> Iterator[list[Span]]:
+    """Break a line at spaces into lines of at most ``width`` cells (None: never), all but the first indented.
+
+    A word longer than a line is cut. No line ends in spaces.
+    """
+    if width is None or sum(cells(text) for text, _ in line) <= width:
+        yield _stripped(list(line))
+        return
+    hang = min(hang, width // 2)
+    current: list[Span] = []
+    used = start = 0
+    for word, style in _words(line):
+        rest = word
+        if used > start and used + cells(word) > width:
+            yield _stripped(current)
+            current, used, start = [(" " * hang, "")], hang, hang
+            rest = word.lstrip(" ")
+        while used + cells(rest) > width:
+            head, rest = _cut(rest, width - used)
+            yield _stripped([*current, (head, style)])
+            current, used, start = [(" " * hang, "")], hang, hang
+        if rest:
+            current.append((rest, style))
+            used += cells(rest)
+    if used > start:
+        yield _stripped(current)
+
+
+def _words(line: Iterable[Span]) -> Iterator[Span]:
+    for text, style in line:
+        for token in _TOKENS.findall(text):
+            yield token, style
+
+
+def _cut(word: str, room: int) -> tuple[str, str]:
+    """Split a word so that its head fits; at least one character is taken, so that folding always ends."""
+    taken = 0
+    for index, character in enumerate(word):
+        taken += _cells_of(character)
+        if taken > room:
+            at = max(index, 1)
+            return word[:at], word[at:]
+    return word, ""
+
+
+def _stripped(line: list[Span]) -> list[Span]:
+    while line and not line[-1][0].strip(" "):
+        line.pop()
+    if line:
+        text, style = line[-1]
+        line[-1] = (text.rstrip(" "), style)
+    return line
+
+
+class Page:
+    """Collects lines and renders them. ``width`` None is a pipe: nothing is folded."""
+
+    def __init__(self, *, color: bool, width: int | None) -> None:
+        self.width = None if width is None else max(width, _NARROWEST)
+        self._color = color
+        self._lines: list[str] = []
+
+    def line(self, *spans: Span | str, hang: int = 0) -> None:
+        """Add a line; what does not fit goes on below, ``hang`` cells from the left."""
+        whole = [(span, "") if isinstance(span, str) else span for span in spans]
+        self._lines.extend(paint(part, color=self._color) for part in fold(whole, self.width, hang))
+
+    def blank(self) -> None:
+        """Add an empty line, unless one stands there or nothing does."""
+        if self._lines and self._lines[-1]:
+            self._lines.append("")
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines).rstrip("\n") + "\n" if self._lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table: its cells, and lines that stand below them."""
+
+    cells: Sequence[Span]
+    below: Sequence[Sequence[Span]] = ()
+
+
+def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container[int] = ()) -> None:
+    """Put aligned columns on a page, two spaces apart; columns in ``right`` (numbers) align at the right."""
+    sizes = table_sizes(head, rows)
+    for row in [Row([(title, "dim") for title in head]), *rows]:
+        spans: list[Span] = []
+        for i, (text, style) in enumerate(row.cells):
+            gap = (" " * (sizes[i] - cells(text)), "")
+            spans += [gap, (text, style)] if i in right else [(text, style), gap]
+            spans.append(("  ", ""))
+        page.line(*spans, hang=4)
+        for line in row.below:
+            page.line("  ", *line, hang=4)
+
+
+def table_sizes(head: Sequence[str], rows: Sequence[Row]) -> list[int]:
+    """Return the width of each column in cells."""
+    return [widest([title, *(row.cells[i][0] for row in rows)]) for i, title in enumerate(head)]

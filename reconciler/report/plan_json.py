@@ -1,0 +1,81 @@
+"""A plan, and what became of it, as JSON objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reconciler.apply.model import Outcome
+from reconciler.errors import ApiError, ReconcilerError
+from reconciler.plan.model import Change, Plan
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """Return the document of ``plan --format json``."""
+    return _document(plan, [change_json(c) for c in plan.changes])
+
+
+def outcomes_json(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Return the document of ``apply --format json``: the plan's, and what became of each change.
+
+    A change that nothing was done for is ``skipped``. What was done beyond the plan (a duplicate that lost a race)
+    comes last.
+    """
+    ends = {o.change: o for o in outcomes}
+    planned = [_ended(c, ends.pop(c, None)) for c in plan.changes]
+    return _document(plan, [*planned, *(_ended(c, o) for c, o in ends.items())])
+
+
+def _document(plan: Plan, changes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "owner": plan.owner,
+        "server": plan.server,
+        "changes": changes,
+        "summary": dict(plan.summary),
+        "fingerprint": plan.fingerprint,
+        "warnings": list(plan.warnings),
+        "unsafe": list(plan.unsafe),
+    }
+
+
+def change_json(change: Change) -> dict[str, Any]:
+    """Return one change; absent facts are null, never left out."""
+    return {
+        "name": change.name,
+        "action": change.action.value,
+        "reason": change.reason,
+        "job_id": change.job_id,
+        "revision": change.revision,
+        "attempt": change.attempt,
+        "diff": [{"field": d.field, "old": d.old, "new": d.new} for d in change.diff],
+        "model": change.model,
+        "requires": change.requires,
+        "notes": list(change.notes),
+    }
+
+
+def _ended(change: Change, outcome: Outcome | None) -> dict[str, Any]:
+    document = change_json(change)
+    if outcome is None:
+        return document | {"outcome": "skipped", "detail": "", "error": None, "request_id": None}
+    return document | {
+        "job_id": outcome.job_id or change.job_id,
+        "outcome": outcome.result,
+        "detail": outcome.detail,
+        "error": None if outcome.error is None else error_json(outcome.error),
+        "request_id": outcome.request_id,
+    }
+
+
+def error_json(error: ReconcilerError) -> dict[str, Any]:
+    """Return an error; ``status``, ``code``, ``param`` and ``request_id`` are null where no server spoke."""
+    api = error if isinstance(error, ApiError) else None
+    return {
+        "type": type(error).__name__,
+        "message": error.message,
+        "hint": error.hint,
+        "status": (api.status or None) if api else None,
+        "code": api.code if api else None,
+        "param": api.param if api else None,
+        "request_id": api.request_id if api else None,
+    }

@@ -1,0 +1,69 @@
+"""Phrases that several reports share: what a plan comes to, and how a revision is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.plan.model import Action, Difference, Plan
+from reconciler.report.escape import exact
+from reconciler.report.style import LOOKS
+
+UNSET = "(unset)"
+"""How a difference shows a field that is left to the server."""
+
+LONGEST_VALUE = 240
+"""Characters shown of one value of a difference."""
+
+_ENDLESS = 1_000_000
+
+
+def counts(summary: Mapping[str, int]) -> str:
+    """Return ``2 to create, 1 waits, 9 unchanged``: every action that occurs, in order."""
+    parts = []
+    for action, look in LOOKS.items():
+        if count := summary.get(action.value, 0):
+            parts.append(f"{count} {look.one if count == 1 else look.many}")
+    return ", ".join(parts)
+
+
+def jobs(count: int, one: str, many: str) -> str:
+    """Return ``1 job matches its spec`` or ``3 jobs match their specs``: the verb phrase is the caller's."""
+    return f"1 job {one}" if count == 1 else f"{count} jobs {many}"
+
+
+def matching(count: int) -> str:
+    """Return how many jobs are as their specs want them."""
+    return jobs(count, "matches its spec", "match their specs")
+
+
+def conclusion(plan: Plan) -> str:
+    """Return the last line of a plan: what applying it comes to."""
+    if not plan.changes:
+        return "No changes. There are no specs, and no jobs of this owner."
+    if plan.summary[Action.NONE] == len(plan.changes):
+        return f"No changes. {matching(len(plan.changes))}."
+    if not plan.has_changes:
+        return f"Nothing to apply: {counts(plan.summary)}."
+    return f"Plan: {counts(plan.summary)}."
+
+
+def revision(digest: str | None, attempt: int | None) -> str:
+    """Return ``3f2a91c0 #1``: the first eight digits of a revision, and the attempt."""
+    if digest is None:
+        return ""
+    return f"{digest[:8]} #{attempt}" if attempt is not None else digest[:8]
+
+
+def sides(difference: Difference, limit: int = LONGEST_VALUE) -> tuple[str, str]:
+    """Return both values, harmless; long ones are cut so that the first place where they differ is still seen."""
+    old, new = (UNSET if v is None else exact(v, _ENDLESS) for v in (difference.old, difference.new))
+    if max(len(old), len(new)) <= limit:
+        return old, new
+    shared = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    start = max(0, shared - limit // 4)
+    return _window(old, start, limit), _window(new, start, limit)
+
+
+def _window(text: str, start: int, limit: int) -> str:
+    cut = text[start : start + limit]
+    return ("…" if start else "") + cut + ("…" if start + limit < len(text) else "")
