@@ -23,7 +23,7 @@ class JobsApi(Protocol):
     async def pause_job(self, job_id: str) -> Job: ...  # noqa: D102
     async def resume_job(self, job_id: str) -> Job: ...  # noqa: D102
     async def jobs_page(  # noqa: D102
-        self, *, after: str | None = None, limit: int = 100, metadata: Mapping[str, str] | None = None
+        self, after: str | None = None, limit: int = 100, metadata: Mapping[str, str] | None = None
     ) -> Page[Job]: ...
 
 

@@ -1,0 +1,79 @@
+"""One reconcile: observe, plan, apply."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from reconciler.api.client import Client
+from reconciler.apply.execute import execute
+from reconciler.apply.follow import View
+from reconciler.apply.model import Outcome
+from reconciler.apply.world import World
+from reconciler.cache import Cache
+from reconciler.errors import StalePlan, UnsafePlan
+from reconciler.observe.read import observe
+from reconciler.plan.model import Plan
+from reconciler.plan.planner import Options, make_plan
+from reconciler.spec.desired import Desired
+from reconciler.spec.policy import Policy
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """Everything one reconcile is made from. ``now`` gives Unix seconds."""
+
+    client: Client
+    owner: str
+    desired: Sequence[Desired]
+    policy: Policy
+    options: Options
+    cache: Cache
+    now: Callable[[], float]
+
+    async def look(self) -> View:
+        """Observe the server and plan."""
+        observed = await observe(self.client, self.owner, self.desired, cache=self.cache, now=self.now)
+        base_url = self.client.server.base_url
+        plan = make_plan(self.owner, base_url, self.desired, observed, self.policy, self.now(), self.options)
+        return View(plan, observed)
+
+
+def refuse_unsafe(plan: Plan) -> None:
+    """Stop before a plan that destroys or buys more than policy allows.
+
+    Raises:
+        UnsafePlan: it does; nothing was changed.
+    """
+    if plan.unsafe:
+        raise UnsafePlan("\n".join(plan.unsafe), hint="Nothing was changed.")
+
+
+async def run_once(
+    reconciler: Reconciler, world: World, approve: Callable[[Plan], Awaitable[bool]], *, view: View
+) -> list[Outcome] | None:
+    """Bring the server to the desired state, once.
+
+    - refuse what policy forbids;
+    - ask, and look again if a person was asked: what was reviewed is what runs;
+    - apply.
+
+    Returns:
+        The outcomes, or None where the plan was declined.
+
+    Raises:
+        UnsafePlan: policy forbids the plan.
+        StalePlan: the server changed while a person was deciding.
+    """
+    refuse_unsafe(view.plan)
+    if not view.plan.has_changes:
+        return []
+    asked_at = reconciler.now()
+    if not await approve(view.plan):
+        return None
+    if reconciler.now() - asked_at > 1 and (await reconciler.look()).plan.fingerprint != view.plan.fingerprint:
+        raise StalePlan(
+            "The server changed while the plan was being reviewed. Nothing was changed.",
+            hint="Run the command again and review the new plan.",
+        )
+    return await execute(world, view.plan)
