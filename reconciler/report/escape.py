@@ -11,7 +11,7 @@ import re
 LIMIT = 2_000
 """Characters kept of one text unless told: enough for any honest message, too few to flood a terminal."""
 
-_MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%:]|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%]|:(?=//|[\w+-]+:)|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
 _REFERENCES = frozenset("@#!%&$~:")
 
 
@@ -38,13 +38,14 @@ def md(text: str, limit: int = LIMIT) -> str:
 
 def code(text: str, limit: int = LIMIT) -> str:
     """Return a value as inline code, safe inside a table too. Hosts look for no mentions in code."""
-    return f"<code>{_MARKUP.sub(_inert, exact(text, limit))}</code>"
+    return f"<code>{_MARKUP.sub(_entity, exact(text, limit))}</code>"
 
 
 def _inert(match: re.Match[str]) -> str:
     """An entity is never markup; a zero-width space keeps hosts from linking what an entity decodes to."""
-    token = match[0]
-    if len(token) > 1:
-        return f"{token}&#8203;"
-    entity = f"&#{ord(token)};"
-    return f"{entity}&#8203;" if token in _REFERENCES else entity
+    linked = len(match[0]) > 1 or match[0] in _REFERENCES
+    return _entity(match) + ("&#8203;" if linked else "")
+
+
+def _entity(match: re.Match[str]) -> str:
+    return f"&#{ord(match[0])};" if len(match[0]) == 1 else match[0]

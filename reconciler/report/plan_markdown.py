@@ -13,6 +13,7 @@ LONGEST = 60_000
 """Characters of a whole comment; hosts refuse one of 65,536."""
 
 _LONGEST_TEXT = 400
+_MOST_ALERTS = 20
 
 
 def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
@@ -24,9 +25,9 @@ def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
     shown = sorted((c for c in plan.changes if c.action is not Action.NONE), key=_blocked_first)
     quiet = len(plan.changes) - len(shown)
     head = [f"### {conclusion(plan)}", "", f"{code(plan.owner)} on {code(plan.server)}", ""]
-    for kind, marker, texts in (("Unsafe", "CAUTION", plan.unsafe), ("Warning", "WARNING", plan.warnings)):
-        if texts:
-            head += [f"> [!{marker}]", *(f"> {kind}: {md(text, _LONGEST_TEXT)}<br>" for text in texts[:20]), ""]
+    for marker, texts in (("CAUTION", plan.unsafe), ("WARNING", plan.warnings)):
+        for text in texts[:_MOST_ALERTS]:
+            head += [f"> [!{marker}]", f"> {md(text, _LONGEST_TEXT)}", ""]
     room = limit - sum(map(len, head)) - 400
     rows, room = _fitting([_row(c) for c in shown], room)
     details, _ = _fitting([block for c in shown[: len(rows)] if (block := _details(c))], room)

@@ -61,8 +61,9 @@ def render_plan(plan: Plan, *, color: bool, width: int | None, verbose: bool = F
     columns = Columns.of(shown, page.width)
     for change in shown:
         put_change(page, change, columns)
+    page.blank()
     if shown and quiet:
-        page.line("    ", (f"{matching(len(quiet))}", "dim"))
+        page.line("    ", (matching(len(quiet)), "dim"))
     _put_notes(page, quiet)
     page.blank()
     for warning in plan.warnings:
@@ -86,13 +87,14 @@ def heading(change: Change, columns: Columns) -> list[Span]:
 
 
 def put_change(page: Page, change: Change, columns: Columns) -> None:
-    """Put a change on a page: its columns, the reason, and below them what is known and what differs."""
-    reason = (clean(change.reason), "")
+    """Put a change on a page: its columns, the reason, and below them what it sends and what differs."""
+    job = clean(change.job_id or "")
+    why: list[Span] = [(clean(change.reason), ""), ("" if job in change.reason else f"  {job}", "dim")]
     if columns.beside:
-        page.line(*heading(change, columns), reason, hang=columns.reason)
+        page.line(*heading(change, columns), *why, hang=columns.reason)
     else:
         page.line(*heading(change, columns), hang=4)
-        page.line("    ", reason, hang=4)
+        page.line("    ", *why, hang=4)
     facts: list[tuple[str, str | Difference]] = [
         *_facts(change),
         *((exact(d.field), d) for d in change.diff),
@@ -106,11 +108,11 @@ def put_change(page: Page, change: Change, columns: Columns) -> None:
             _put_difference(page, value, left, hang)
         else:
             page.line(*left, clean(value), hang=hang)
+    if facts:
+        page.blank()
 
 
 def _facts(change: Change) -> Iterator[tuple[str, str]]:
-    if change.job_id:
-        yield "job", change.job_id
     if change.model and change.action is Action.CREATE and all(d.field != "model" for d in change.diff):
         yield "model", change.model
     if change.requires:
