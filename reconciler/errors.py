@@ -151,7 +151,9 @@ class TransientError(ApiError):
 
 
 class NoAnswer(TransientError):
-    """No answer came: whether the request had an effect is unknown."""
+    """No answer came: whether the request had an effect is unknown, unless it certainly was not ``sent``."""
+
+    sent: bool = True
 
 
 class RateLimited(TransientError):
