@@ -67,6 +67,8 @@ _NUMBERS = {
     **_counted("twenty thirty forty fifty sixty seventy eighty ninety", range(20, 100, 10)),
 }
 
+_NUMERALS = [*_NUMBERS, "hundred", "thousand", "and"]
+
 
 def number(text: str) -> int:
     """Read a number in words."""
@@ -167,7 +169,7 @@ _SUM = re.compile(
     |(?P<sign>{"|".join(map(re.escape, sorted(_SIGNS, key=len, reverse=True)))})(?P<sfig>{_FIGURE})
     |(?P<cfig>{_FIGURE})\ (?P<after>[A-Z]{{3}})\b
     |(?P<nfig>{_FIGURE})\ (?P<name>{"|".join(map(re.escape, _CURRENCIES))})
-    |(?P<words>(?:\b(?:{"|".join(_NUMBERS)}|hundred|thousand|and)[\ -])+)(?P<wname>{"|".join(map(re.escape, _CURRENCIES))})""",
+    |(?P<words>(?:\b(?:{"|".join(_NUMERALS)})[\ -])+)(?P<wname>{"|".join(map(re.escape, _CURRENCIES))})""",
     re.VERBOSE,
 )
 
