@@ -41,7 +41,7 @@ def checkpoints_json(checkpoints: Sequence[Checkpoint]) -> dict[str, Any]:
 def render_checkpoints(
     checkpoints: Sequence[Checkpoint], *, color: bool, width: int | None, best: str | None = None
 ) -> str:
-    """Render checkpoints in the order given: step, time, what was measured, and below each its model.
+    """Render checkpoints in the order given: step, time, what was measured, its model.
 
     ``best`` is the id of the one that a spec's ``checkpoint: best`` chooses; it is marked.
     """
@@ -50,9 +50,9 @@ def render_checkpoints(
         page.line("No checkpoints.")
         return str(page)
     measured = [(name, title) for name, title in _METRICS if any(_value(c, name) is not None for c in checkpoints)]
-    head = ["STEP", "SAVED", *(title for _, title in measured), ""]
+    head = ["STEP", "SAVED", *(title for _, title in measured), "", "MODEL"]
     rows = [_row(c, [name for name, _ in measured], best=c.id == best) for c in checkpoints]
-    table(page, head, rows, right={0, *range(2, 2 + len(measured))})
+    table(page, head, rows, right={0, *range(2, 2 + len(measured))}, spill=1)
     _put_curves(page, checkpoints, [name for name, _ in measured if name.endswith("loss")])
     return str(page)
 
@@ -64,8 +64,9 @@ def _row(checkpoint: Checkpoint, names: Sequence[str], *, best: bool) -> Row:
         (timestamp(checkpoint.created_at), "dim"),
         *(("" if v is None else number(v), "") for v in values),
         ("best" if best else "", "good"),
+        (clean(checkpoint.fine_tuned_model_checkpoint), "calm"),
     ]
-    return Row(cells, [[(clean(checkpoint.fine_tuned_model_checkpoint), "calm")]])
+    return Row(cells)
 
 
 def _put_curves(page: Page, checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> None:
@@ -75,7 +76,7 @@ def _put_curves(page: Page, checkpoints: Sequence[Checkpoint], names: Sequence[s
         values = [v for c in ordered if (v := _value(c, name)) is not None]
         if len(values) >= _WORTH_A_CURVE:
             ends = f"  {number(values[0])} -> {number(values[-1])}"
-            page.line(f"{name:<16}", (sparkline(values), "calm"), ends)
+            page.line(f"{name:<17}", (sparkline(values), "calm"), ends)
 
 
 def _value(checkpoint: Checkpoint, name: str) -> float | None:

@@ -13,7 +13,7 @@ from reconciler.report.style import LEVELS, Span
 
 _MOST_METRICS = 12
 _WORTH_A_CURVE = 4
-_IN_MESSAGE = frozenset({"step", "total_steps"})
+_SAID = frozenset({"step", "total_steps"})
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def render_events(events: Sequence[Event], *, color: bool, width: int | None) ->
     page = Page(color=color, width=width)
     for event in events:
         _put(page, event)
-    losses = [loss for e in sorted(events, key=lambda e: e.created_at) if (loss := loss_of(e.data)) is not None]
+    losses = [loss for e in sorted(events, key=_when) if (loss := loss_of(e.data)) is not None]
     if len(losses) >= _WORTH_A_CURVE:
         page.blank()
         curve = (sparkline(losses), "calm")
@@ -58,6 +58,10 @@ def loss_of(data: Mapping[str, Any] | None) -> float | None:
     return measured((data or {}).get("train_loss"))
 
 
+def _when(event: Event) -> tuple[int, float]:
+    return event.created_at, measured((event.data or {}).get("step")) or 0.0
+
+
 def _put(page: Page, event: Event) -> None:
     level = clean(event.level, 16)
     style = LEVELS.get(event.level, "odd")
@@ -68,10 +72,10 @@ def _put(page: Page, event: Event) -> None:
 
 
 def _metrics(event: Event) -> Iterator[Span]:
-    """Yield the numbers of a metrics event as ``name=value``, without those its message is likely to say: step."""
+    """Yield the numbers of a metrics event as ``name=value``, without what its message says."""
     if event.type != "metrics":
         return
-    known = ((k, measured(v)) for k, v in (event.data or {}).items() if k not in _IN_MESSAGE)
-    numbers = [(k, v) for k, v in known if v is not None]
+    known = ((k, measured(v)) for k, v in (event.data or {}).items() if k not in _SAID)
+    numbers = [(k, v) for k, v in known if v is not None and f"{v:.2f}" not in event.message]
     if numbers:
         yield " ".join(f"{clean(key, 64)}={number(value)}" for key, value in numbers[:_MOST_METRICS]), "calm"

@@ -17,7 +17,7 @@ def render_error(error: ReconcilerError, *, color: bool, width: int | None) -> s
     for line in rest:
         page.line("       ", line, hang=9)
     if error.hint:
-        page.line(("  Try: ", "calm"), clean(error.hint), hang=7)
+        page.line((" Hint: ", "calm"), clean(error.hint), hang=7)
     return str(page)
 
 

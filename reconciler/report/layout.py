@@ -11,6 +11,7 @@ from reconciler.report.style import Span, paint
 
 _TOKENS = re.compile(r" +|[^ ]+")
 _NARROWEST = 32
+_NARROWEST_TEXT = 24
 
 
 def cells(text: str) -> int:
@@ -45,7 +46,7 @@ def fold(line: Sequence[Span], width: int | None, hang: int = 0) -> Iterator[lis
     if width is None or sum(cells(text) for text, _ in line) <= width:
         yield _stripped(list(line))
         return
-    hang = min(hang, width // 2)
+    hang = min(hang, max(width - _NARROWEST_TEXT, width // 2))
     current: list[Span] = []
     used = start = 0
     for word, style in _words(line):
@@ -121,9 +122,15 @@ class Row:
     below: Sequence[Sequence[Span]] = ()
 
 
-def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container[int] = ()) -> None:
-    """Put aligned columns on a page, two spaces apart; columns in ``right`` (numbers) align at the right."""
-    sizes = table_sizes(head, rows)
+def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container[int] = (), spill: int = 0) -> None:
+    """Put aligned columns on a page, two spaces apart; columns in ``right`` (numbers) align at the right.
+
+    Where the page is too narrow, the last ``spill`` columns go below each row, with their titles.
+    """
+    sizes = [widest([title, *(row.cells[i][0] for row in rows)]) for i, title in enumerate(head)]
+    if spill and page.width is not None and sum(sizes) + 2 * (len(sizes) - 1) > page.width:
+        rows = [_spilt(row, head, spill) for row in rows]
+        head = head[:-spill]
     for row in [Row([(title, "dim") for title in head]), *rows]:
         spans: list[Span] = []
         for i, (text, style) in enumerate(row.cells):
@@ -135,6 +142,8 @@ def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container
             page.line("  ", *line, hang=4)
 
 
-def table_sizes(head: Sequence[str], rows: Sequence[Row]) -> list[int]:
-    """Return the width of each column in cells."""
-    return [widest([title, *(row.cells[i][0] for row in rows)]) for i, title in enumerate(head)]
+def _spilt(row: Row, head: Sequence[str], count: int) -> Row:
+    label = widest(head[-count:])
+    titled = zip(head[-count:], row.cells[-count:], strict=True)
+    spilt = [[(pad(title.lower(), label) + "  ", "dim"), cell] for title, cell in titled if cell[0]]
+    return Row(row.cells[:-count], [*spilt, *row.below])

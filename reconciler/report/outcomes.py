@@ -16,8 +16,8 @@ from reconciler.report.style import RESULTS, Span
 def render_outcomes(outcomes: Sequence[Outcome], *, color: bool, width: int | None) -> str:
     """Render outcomes in their order: jobs and request ids, failures in full, and a summary line last."""
     page = Page(color=color, width=width)
-    columns = Columns.of([o.change for o in outcomes], page.width)
     result = widest(o.result for o in outcomes)
+    columns = Columns.of([o.change for o in outcomes], page.width and page.width - result - 2)
     for outcome in outcomes:
         _put(page, outcome, columns, result)
     page.blank()
@@ -38,20 +38,18 @@ def _put(page: Page, outcome: Outcome, columns: Columns, width: int) -> None:
 
 
 def _lines(outcome: Outcome) -> list[list[Span]]:
-    """Return what is to be said: the error or the detail, then the job and the request, then the hint."""
-    job = outcome.job_id or outcome.change.job_id
+    """Return what is to be said: the detail and the error, then the job and the request, last the hint."""
+    job, request = outcome.job_id or outcome.change.job_id, outcome.request_id
     ids = [clean(job)] if job else []
-    if outcome.request_id and outcome.request_id not in str(outcome.error):
-        ids.append(f"request {clean(outcome.request_id)}")
-    said: list[list[Span]] = []
-    if outcome.detail:
-        said.append([(clean(outcome.detail), "")])
+    if request and request not in str(outcome.error):
+        ids.append(f"request {clean(request)}")
+    said: list[list[Span]] = [[(clean(outcome.detail), "")]] if outcome.detail else []
     if outcome.error:
         said += [[(line, "bad")] for line in messages(outcome.error)]
     if ids:
-        said.append([(", ".join(ids), "dim")])
+        (said or (said := [[]]))[-1].append((f"  {', '.join(ids)}", "dim"))
     if outcome.error and outcome.error.hint:
-        said.append([("Try: ", "calm"), (clean(outcome.error.hint), "")])
+        said.append([("Hint: ", "calm"), (clean(outcome.error.hint), "")])
     return said
 
 

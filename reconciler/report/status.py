@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from reconciler.api.types import TERMINAL
 from reconciler.report.escape import clean
 from reconciler.report.figures import duration
-from reconciler.report.layout import Page, Row, table, table_sizes
+from reconciler.report.layout import Page, Row, table
 from reconciler.report.style import Span, status_style
 from reconciler.report.words import revision
 
@@ -49,22 +50,17 @@ def render_status(rows: Sequence[StatusRow], *, now: float, color: bool, width: 
     if not rows:
         page.line("No jobs.")
         return str(page)
-    wide = [Row([*_cells(row, now), *_ids(row)], _error(row)) for row in rows]
-    if page.width is None or sum(table_sizes(_WIDE, wide)) + 2 * (len(_WIDE) - 1) <= page.width:
-        table(page, _WIDE, wide)
-    else:
-        table(page, _NARROW, [Row(_cells(row, now), [*_ids_below(row), *_error(row)]) for row in rows])
+    table(page, _HEAD, [Row(_cells(row, now), _error(row)) for row in rows], spill=2)
     page.blank()
     page.line((_conclusion(rows), "title"))
     return str(page)
 
 
-_NARROW = ("NAME", "STATUS", "WANTED", "DONE", "REVISION", "LEFT")
-_WIDE = (*_NARROW, "JOB", "MODEL")
+_HEAD = ("NAME", "STATUS", "WANTED", "CONVERGED", "REVISION", "LEFT", "JOB", "MODEL")
 
 
 def _cells(row: StatusRow, now: float) -> list[Span]:
-    left = duration(row.estimated_finish - now) if row.estimated_finish and not row.fine_tuned_model else ""
+    left = duration(row.estimated_finish - now) if row.estimated_finish and row.status not in TERMINAL else ""
     return [
         (clean(row.name), "title"),
         (clean(row.status), status_style(row.status)) if row.status else ("no job", "dim"),
@@ -72,15 +68,9 @@ def _cells(row: StatusRow, now: float) -> list[Span]:
         ("yes", "good") if row.converged else ("no", "warn"),
         (clean(revision(row.revision, row.attempt)), "dim"),
         (left, ""),
+        (clean(row.job_id or ""), "dim"),
+        (clean(row.fine_tuned_model or ""), "good"),
     ]
-
-
-def _ids(row: StatusRow) -> list[Span]:
-    return [(clean(row.job_id or ""), "dim"), (clean(row.fine_tuned_model or ""), "good")]
-
-
-def _ids_below(row: StatusRow) -> list[list[Span]]:
-    return [[(label, "dim"), span] for label, span in zip(("job    ", "model  "), _ids(row), strict=True) if span[0]]
 
 
 def _error(row: StatusRow) -> list[list[Span]]:
@@ -88,8 +78,8 @@ def _error(row: StatusRow) -> list[list[Span]]:
 
 
 def _conclusion(rows: Sequence[StatusRow]) -> str:
-    """Return ``12 specs: 9 succeeded, 2 running, 1 not created; 9 converged.``"""
-    counts = Counter(clean(row.status) if row.status else "not created" for row in rows)
+    """Return ``12 in all: 9 succeeded, 2 running, 1 no job; 9 converged.``"""
+    counts = Counter(clean(row.status) if row.status else "no job" for row in rows)
     said = ", ".join(f"{count} {status}" for status, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])))
     converged = sum(row.converged for row in rows)
-    return f"{len(rows)} {'spec' if len(rows) == 1 else 'specs'}: {said}; {converged} converged."
+    return f"{len(rows)} in all: {said}; {converged} converged."
