@@ -1,0 +1,256 @@
+"""All jobs of one owner, from a listing that is checked, and read no further than it must be.
+
+A reading is complete or it raises. Pages overlap by one job: the next page must begin with the last job of the
+page before, which a cursor that skips, repeats or is unknown to the server cannot bring about.
+
+What a reading learns is cached. The next one stops at a page that holds only known jobs, each older than the last
+reading by more than the lag bound: all that follows was visible then. Of what it did not reach, ended jobs never
+change, and active ones are retrieved one by one. With or without the cache, the result is the same.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from reconciler.api.concurrently import concurrently
+from reconciler.api.types import Job
+from reconciler.cache import Cache
+from reconciler.errors import InvalidRequest, NotFound, UnreliableListing
+from reconciler.observe.ownership import OWNER, parse
+from reconciler.observe.state import ObservedJob
+
+if TYPE_CHECKING:
+    from reconciler.api.client import Client
+
+Row = ObservedJob | str | None
+"""A job of ours; or why one that claims our owner cannot be read; or None for somebody else's."""
+
+PAGE = 100
+_READINGS = 3
+_MISSING_CHECKED = 20
+FIELDS = tuple(f.name for f in fields(ObservedJob))
+
+
+class _Again(Exception):
+    """This reading proves nothing: read from the start, without stopping early."""
+
+
+class _Contradiction(_Again):
+    """The listing contradicts itself."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a complete reading knows: every job by id, and until when (Unix seconds, by the server's clock)."""
+
+    rows: dict[str, Row] = field(default_factory=dict)
+    time: float = -math.inf
+
+
+async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[], float]) -> Reading:
+    """Read all jobs, ours reduced to what planning needs.
+
+    Raises:
+        UnreliableListing: the listing contradicted itself three times.
+        ApiError: the server refused or failed; nothing may be concluded.
+    """
+    kind = f"jobs {owner} {client.server.base_url} {client.server.organization} {client.server.project}"
+    known = _load(cache, kind)
+    for attempt in range(_READINGS):
+        try:
+            fresh, complete = await _read(client, owner, known, now, trusting=attempt == 0)
+        except _Contradiction as fault:
+            if attempt + 1 == _READINGS:
+                raise UnreliableListing(
+                    f"The list of jobs at {client.server.base_url} contradicts itself: {fault}.",
+                    hint="Nothing was concluded from it and nothing changed. Run again later; if it stays so, "
+                    "this server's list cannot be used.",
+                ) from fault
+            await client.sleep(max(1.0, attempt * client.server.lag))
+        except _Again:
+            continue
+        else:
+            _store(cache, kind, known, fresh, complete=complete)
+            return fresh if complete else Reading({**known.rows, **fresh.rows}, fresh.time)
+    raise AssertionError("unreachable: only the first reading trusts the cache")
+
+
+async def _read(
+    client: Client, owner: str, known: Reading, now: Callable[[], float], *, trusting: bool
+) -> tuple[Reading, bool]:
+    """Read once; return what was read, and whether that is everything.
+
+    Raises:
+        _Again: the reading cannot be used.
+    """
+    fresh = Reading()
+    settled = known.time - client.server.lag
+    bottom = -math.inf
+    complete = True
+    async with aclosing(_pages(client, owner)) as pages:
+        async for jobs in pages:
+            if not fresh.rows:
+                fresh.time = _server_time(client, jobs, now)
+            for job in jobs:
+                fresh.rows[job.id] = classify(job, owner)
+                trusting = trusting and (job.id in known.rows or job.created_at >= settled)
+            if jobs and trusting and all(j.id in known.rows and j.created_at < settled for j in jobs):
+                pages_left = math.ceil((len(known.rows) - len(fresh.rows)) / (PAGE - 1))
+                if len(_unread(known, fresh)) <= max(pages_left, 1):
+                    complete, bottom = False, jobs[-1].created_at
+                    break
+    await (_check_missing(client, known, fresh) if complete else _complete(client, owner, known, fresh, bottom))
+    return fresh, complete
+
+
+async def _pages(client: Client, owner: str) -> AsyncGenerator[list[Job]]:
+    """Yield the jobs that each page adds, newest first, until the listing ends.
+
+    Raises:
+        _Contradiction: a page repeats, skips, is out of order, or does not go on as promised.
+    """
+    order: list[str] = []
+    seen: set[str] = set()
+    newest: float = math.inf
+    while True:
+        cursor = order[-2] if len(order) > 1 else order[-1] if order else None
+        jobs, more = await _page(client, owner, cursor)
+        if len(order) > 1:
+            if not jobs or jobs[0].id != order[-1]:
+                raise _Contradiction("a page did not go on where the page before it had ended")
+            jobs = jobs[1:]
+        for job in jobs:
+            if job.id in seen:
+                raise _Contradiction(f"{job.id} is in it twice")
+            if job.created_at > newest:
+                raise _Contradiction(f"{job.id} is newer than the job before it")
+            newest = job.created_at
+            seen.add(job.id)
+            order.append(job.id)
+        if more and not jobs:
+            raise _Contradiction("it says that more follows, and nothing does")
+        yield jobs
+        if more is False or not jobs:
+            return
+
+
+async def _page(client: Client, owner: str, cursor: str | None) -> tuple[list[Job], bool | None]:
+    """Read a page; return its jobs and whether more follow, None where the server does not say."""
+    try:
+        page = await client.jobs_page(cursor, PAGE, {OWNER: owner})
+    except (NotFound, InvalidRequest) as error:
+        if cursor is None:
+            raise
+        raise _Contradiction(f"it no longer knows {cursor}, which it had just named ({error})") from error
+    return page.data, page.has_more if "has_more" in page.model_fields_set else None
+
+
+def classify(job: Job, owner: str) -> Row:
+    """Decide whose a job is. A server may ignore the filter, so this is what counts."""
+    if (job.metadata or {}).get(OWNER) != owner:
+        return None
+    try:
+        own = parse(job.metadata)
+    except ValueError as error:
+        return str(error)
+    return ObservedJob.of(job, own.name, own.revision, own.attempt) if own else None
+
+
+def _server_time(client: Client, first_page: list[Job], now: Callable[[], float]) -> float:
+    """Date a reading by the server's clock. Too early is safe: the next reading then reads further."""
+    if client.server.app is not None:
+        return math.floor(now())
+    if client.server_time is not None:
+        return client.server_time
+    return first_page[0].created_at if first_page else -math.inf
+
+
+def _unread(known: Reading, fresh: Reading) -> list[str]:
+    """Known jobs that may have changed and were not on the pages read."""
+    return [i for i, row in known.rows.items() if isinstance(row, ObservedJob) and row.active and i not in fresh.rows]
+
+
+async def _complete(client: Client, owner: str, known: Reading, fresh: Reading, bottom: float) -> None:
+    """Retrieve what an early stop left open: active jobs, and any that should have been on the pages read."""
+    wanted = set(_unread(known, fresh))
+    wanted.update(
+        i
+        for i, row in known.rows.items()
+        if isinstance(row, ObservedJob) and row.created_at > bottom and i not in fresh.rows
+    )
+    try:
+        jobs = await concurrently(client.job, sorted(wanted))
+    except NotFound as error:
+        raise _Again("a known job is gone") from error
+    for job in jobs:
+        row = classify(job, owner)
+        if not isinstance(row, ObservedJob) or job.created_at > bottom:
+            raise _Again("a known job was not where the listing should have had it")
+        fresh.rows[job.id] = row
+
+
+async def _check_missing(client: Client, known: Reading, fresh: Reading) -> None:
+    """Insist that jobs of ours which a listing to the end no longer shows are really gone."""
+    missing = [row for i, row in known.rows.items() if isinstance(row, ObservedJob) and i not in fresh.rows]
+    missing.sort(key=lambda row: row.created_at, reverse=True)
+
+    async def exists(row: ObservedJob) -> bool:
+        try:
+            await client.job(row.id)
+        except NotFound:
+            return False
+        return True
+
+    newest = missing[:_MISSING_CHECKED]
+    for row, still in zip(newest, await concurrently(exists, newest), strict=True):
+        if still:
+            raise _Contradiction(f"{row.id} exists and is missing from it")
+
+
+def _load(cache: Cache, kind: str) -> Reading:
+    """Recall the last reading; nothing, where any part of it is damaged or of another version."""
+    stored = cache.load(kind)
+    about = stored.pop("", None)
+    if not isinstance(about, dict) or about.get("fields") != list(FIELDS) or about.get("count") != len(stored):
+        return Reading()
+    try:
+        rows = {i: _recalled(value) for i, value in stored.items()}
+        return Reading(rows, float(about["time"]))
+    except (TypeError, ValueError, KeyError):
+        return Reading()
+
+
+def _store(cache: Cache, kind: str, known: Reading, fresh: Reading, *, complete: bool) -> None:
+    """Remember a reading: all of it, or what changed since the one it builds on."""
+    changed = fresh.rows if complete else {i: r for i, r in fresh.rows.items() if known.rows.get(i, "") != r}
+    count = len(fresh.rows) if complete else len(known.rows.keys() | fresh.rows.keys())
+    about = {"time": fresh.time, "count": count, "fields": FIELDS}
+    rows: Mapping[str, Any] = {i: _stored(row) for i, row in changed.items()}
+    cache.store(kind, {**rows, "": about}, replace=complete)
+
+
+def _stored(row: Row) -> Any:  # noqa: ANN401 - whatever JSON can say
+    return pack(row) if isinstance(row, ObservedJob) else row
+
+
+def _recalled(value: Any) -> Row:  # noqa: ANN401
+    return value if value is None or isinstance(value, str) else unpack(value)
+
+
+def pack(job: ObservedJob) -> list[Any]:
+    """Say a job in JSON."""
+    return [getattr(job, name) for name in FIELDS]
+
+
+def unpack(values: list[Any]) -> ObservedJob:
+    """Undo ``pack``.
+
+    Raises:
+        TypeError, ValueError: the values are not those of a job.
+    """
+    named = dict(zip(FIELDS, values, strict=True))
+    return ObservedJob(**{**named, "integrations": tuple(named["integrations"])})

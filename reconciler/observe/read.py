@@ -1,0 +1,136 @@
+"""Observe: everything of a server that one plan needs, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from reconciler.api.concurrently import concurrently
+from reconciler.api.types import Checkpoint
+from reconciler.cache import Cache
+from reconciler.errors import NotFound, PermanentError, Unsupported
+from reconciler.observe.listing import FIELDS, list_jobs, pack, unpack
+from reconciler.observe.state import FileInfo, Observed, ObservedJob
+from reconciler.spec.desired import Desired, Upstream
+
+if TYPE_CHECKING:
+    from reconciler.api.client import Client
+
+_MOST_RETRIEVED = 50  # file by file; more of them are cheaper read as a list
+
+
+async def observe(
+    client: Client, owner: str, desired: Sequence[Desired], *, cache: Cache, now: Callable[[], float]
+) -> Observed:
+    """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
+
+    ``now`` gives Unix seconds. Nothing on the server is changed.
+
+    Raises:
+        UnreliableListing: the list of jobs contradicts itself.
+        ApiError: the server refused or failed: a partial reading is no observation.
+    """
+    reading = await list_jobs(client, owner, cache=cache, now=now)
+    ours = {i: row for i, row in reading.rows.items() if isinstance(row, ObservedJob)}
+    observed = Observed(
+        jobs=tuple(sorted(ours.values(), key=lambda j: (j.created_at, j.id))),
+        malformed={i: row for i, row in sorted(reading.rows.items()) if isinstance(row, str)},
+        adopted=await _adopted(client, desired, ours, cache),
+    )
+    missing = [d for d in desired if d.state == "running" and _lacks_a_job(d, observed)]
+    return replace(
+        observed,
+        checkpoints=await _checkpoints(client, missing, desired, observed),
+        files=await _files(client, missing, observed),
+    )
+
+
+def _lacks_a_job(spec: Desired, observed: Observed) -> bool:
+    adopted = spec.adopt is not None and spec.adopt.revision == spec.revision and spec.adopt.job in observed.adopted
+    return not adopted and observed.job_for(spec.name, spec.revision) is None
+
+
+def _candidates(spec: Desired, observed: Observed) -> Iterator[ObservedJob]:
+    """Yield the jobs that may count for a spec's revision, renamed and adopted ones included: planning chooses."""
+    yield from (job for job in observed.jobs if job.revision == spec.revision)
+    if spec.adopt is not None and spec.adopt.revision == spec.revision and spec.adopt.job in observed.adopted:
+        yield observed.adopted[spec.adopt.job]
+
+
+async def _adopted(
+    client: Client, desired: Sequence[Desired], ours: Mapping[str, ObservedJob], cache: Cache
+) -> dict[str, ObservedJob]:
+    """Retrieve the jobs that specs adopt. One that does not exist is left out; one that has ended is read once."""
+    kind = f"adopted {client.server.base_url} {' '.join(FIELDS)}"
+    ended = _recall(cache, kind)
+
+    async def retrieve(spec: Desired) -> ObservedJob | None:
+        if spec.adopt is None:
+            return None
+        name, revision = spec.name, spec.adopt.revision
+        if known := ours.get(spec.adopt.job) or ended.get(spec.adopt.job):
+            return replace(known, name=name, revision=revision, attempt=1)
+        try:
+            return ObservedJob.of(await client.job(spec.adopt.job), name, revision, 1)
+        except NotFound:
+            return None
+
+    found = await concurrently(retrieve, (d for d in desired if d.adopt is not None))
+    adopted = {job.id: job for job in found if job is not None}
+    cache.store(kind, {i: pack(job) for i, job in adopted.items() if not job.active and i not in ended})
+    return adopted
+
+
+def _recall(cache: Cache, kind: str) -> dict[str, ObservedJob]:
+    try:
+        return {i: unpack(values) for i, values in cache.load(kind).items()}
+    except (TypeError, ValueError):
+        return {}
+
+
+async def _checkpoints(
+    client: Client, missing: Iterable[Desired], desired: Sequence[Desired], observed: Observed
+) -> dict[str, tuple[Checkpoint, ...]]:
+    """Read the checkpoints of ended jobs that a job yet to come starts from, unless it takes the last model."""
+    by_name = {d.name: d for d in desired}
+    wanted: set[str] = set()
+    for spec in missing:
+        if isinstance(spec.model, Upstream) and spec.model.checkpoint != "last" and spec.model.job in by_name:
+            bases = _candidates(by_name[spec.model.job], observed)
+            wanted.update(job.id for job in bases if not job.active)
+
+    async def read(job_id: str) -> tuple[Checkpoint, ...]:
+        try:
+            return tuple(await client.checkpoints(job_id))
+        except (NotFound, Unsupported):
+            return ()
+
+    ids = sorted(wanted)
+    return dict(zip(ids, await concurrently(read, ids), strict=True))
+
+
+async def _files(client: Client, missing: Iterable[Desired], observed: Observed) -> dict[str, FileInfo]:
+    """Look up the data files of the jobs that a diff will compare with: only the diff needs them, so none is vital."""
+    wanted: set[str] = set()
+    for spec in missing:
+        others = (j for j in observed.by_name.get(spec.name, ()) if j.revision != spec.revision)
+        newest = max(others, key=lambda j: (j.created_at, j.id), default=None)
+        if newest is not None:
+            wanted.update(f for f in (newest.training_file, newest.validation_file) if f)
+    try:
+        if len(wanted) > _MOST_RETRIEVED:
+            return {f.id: FileInfo(f.filename, f.bytes) for f in await client.files() if f.id in wanted}
+    except PermanentError:
+        return {}
+
+    async def look(file_id: str) -> FileInfo | None:
+        try:
+            file = await client.file(file_id)
+        except PermanentError:
+            return None
+        return FileInfo(file.filename, file.bytes)
+
+    ids = sorted(wanted)
+    found = zip(ids, await concurrently(look, ids), strict=True)
+    return {i: info for i, info in found if info is not None}
