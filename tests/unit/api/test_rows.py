@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.api.types import MethodType
@@ -254,6 +254,7 @@ def verdict(method: MethodType, raw: list[bytes], minimum: int) -> RowSummary | 
         return error
 
 
+@settings(deadline=None)
 @given(method=st.sampled_from(get_args(MethodType)), raw=st.lists(raw_lines, max_size=4), minimum=st.integers(0, 3))
 def test_any_bytes_give_a_summary_or_a_row_error(method: MethodType, raw: list[bytes], minimum: int) -> None:
     match verdict(method, raw, minimum):
@@ -274,6 +275,7 @@ def replace(value: Any, path: list[int], new: object) -> Any:
     return [*value[:step], replace(value[step], rest, new), *value[step + 1 :]]
 
 
+@settings(deadline=None)
 @given(good=st.sampled_from(GOOD), path=st.lists(st.integers(0, 7), max_size=7), new=values)
 def test_a_good_row_with_one_part_replaced_gives_a_summary_or_a_row_error(
     good: tuple[MethodType, Json], path: list[int], new: object
