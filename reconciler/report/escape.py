@@ -11,7 +11,7 @@ import re
 LIMIT = 2_000
 """Characters kept of one text unless told: enough for any honest message, too few to flood a terminal."""
 
-_MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%]|:(?=//|[\w+-]+:)|\bwww(?=\.)|\bGH(?=-\d)", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%]|:(?=//|[\w+-]+:)|www(?=\.)|GH(?=-\d)", re.IGNORECASE)
 _REFERENCES = frozenset("@#!%&$~:")
 
 

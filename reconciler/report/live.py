@@ -96,7 +96,7 @@ class Live:
         jobs, uploads = dict(self._jobs), dict(self._uploads)
         room = max(self._console.height - _MARGIN, 2)
         lines = [self._upload_line(path, *bytes_) for path, bytes_ in list(uploads.items())[: room // 2]]
-        shown = sorted(jobs.items(), key=lambda item: (_rank(item[1]), item[0]))[: room - len(lines)]
+        shown = sorted(jobs.items(), key=lambda item: _rank(item[1].status))[: room - len(lines)]
         name = widest((clean(n) for n, _ in shown), 32)
         status = widest(clean(j.status) for _, j in shown)
         lines += [self._job_line(n, j, name, status) for n, j in shown]
@@ -117,9 +117,9 @@ class Live:
         if job.step is not None and job.total:
             line += [(_bar(job.step / job.total), "calm"), (f"  {job.step}/{job.total}", "")]
         if job.loss is not None:
-            line += [(f"  loss {number(job.loss):<7}", ""), (sparkline(job.losses, _CURVE), "calm")]
-        if job.eta is not None and job.status not in TERMINAL:
-            line.append((f"  {duration(job.eta - self._clock())} left", "dim"))
+            line += [(f"  loss {number(job.loss):<7}", ""), (pad(sparkline(job.losses, _CURVE), _CURVE), "calm")]
+        if job.status not in TERMINAL and (left := (job.eta or 0) - self._clock()) > 0:
+            line.append((f"  {duration(left)} left", "dim"))
         return line
 
     def _upload_line(self, path: str, sent: int, total: int) -> list[Span]:
@@ -132,11 +132,11 @@ class Live:
         ]
 
 
-def _rank(job: _Job) -> int:
-    """Running jobs are worth a line first, then what waits, then what has ended."""
-    if job.status in TERMINAL:
-        return 2
-    return 0 if job.status == "running" else 1
+def _rank(status: str) -> int:
+    """What runs is worth a line first, then what failed, then what waits, then what has ended well."""
+    if status in TERMINAL:
+        return 1 if status == "failed" else 3
+    return 0 if status == "running" else 2
 
 
 def _bar(share: float) -> str:
