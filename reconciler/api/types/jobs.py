@@ -47,7 +47,9 @@ class CreateJob(Request):
     suffix: Suffix | None = None
     seed: Seed | None = None
     method: Method | None = None
-    hyperparameters: SupervisedHyperparameters | None = Field(default=None, deprecated="Supervised only; use method.")
+    hyperparameters: SupervisedHyperparameters | None = Field(
+        default=None, description="Supervised only; use method.", json_schema_extra={"deprecated": True}
+    )
     integrations: Annotated[list[Integration], Field(max_length=5)] | None = None
     metadata: Annotated[dict[MetadataKey, MetadataValue], Field(max_length=16)] | None = None
 
