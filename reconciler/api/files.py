@@ -126,7 +126,8 @@ def _state(file: BinaryIO) -> tuple[int, int]:
 class Uploads:
     """What one run knows of a server's files: their list is read once, and equal content is sent once.
 
-    ``root`` is the repository that paths are relative to. ``patience`` bounds, in seconds, the wait for a server
+    ``root`` is the repository that paths are relative to. ``on_progress`` is told a path, bytes sent, and bytes in all.
+    ``patience`` bounds, in seconds, the wait for a server
     to process a file. Servers exist that never say so; past the bound the job's own checks decide.
     """
 
@@ -135,7 +136,7 @@ class Uploads:
         client: Client,
         root: Path,
         *,
-        on_progress: Callable[[Content, int, int], None] | None = None,
+        on_progress: Callable[[str, int, int], None] | None = None,
         patience: float = 60.0,
     ) -> None:
         self._client = client
@@ -179,7 +180,7 @@ class Uploads:
         """Send it. Where the outcome is unknown, look whether it arrived before sending it again."""
         name = remote_name(file.path, file.digest)
         told = self._on_progress
-        progress: Progress | None = None if told is None else lambda sent, total: told(file, sent, total)
+        progress: Progress | None = None if told is None else lambda sent, total: told(file.path, sent, total)
         patience = self._client.retrier.patience()
         while True:
             try:

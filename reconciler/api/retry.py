@@ -15,7 +15,21 @@ from reconciler.errors import ApiError, Conflict, TransientError
 T = TypeVar("T")
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
-OnRetry = Callable[[ApiError, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """A wait about to begin: what went wrong, and how many seconds until the next attempt."""
+
+    error: ApiError
+    delay: float
+
+    def __str__(self) -> str:
+        """Say so to a person."""
+        return f"{self.error} Trying again in {self.delay:.1f} s."
+
+
+OnRetry = Callable[[Retry], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Retrier:
-    """The bounds together with the effects. ``on_retry`` is told of each wait, in seconds, before it begins."""
+    """The bounds together with the effects. ``on_retry`` is told of each wait before it begins."""
 
     clock: Clock
     sleep: Sleep
@@ -77,5 +91,5 @@ class Patience:
         if self.failures >= bounds.attempts or retrier.clock() - self.started + delay > bounds.total:
             raise error
         if retrier.on_retry is not None:
-            retrier.on_retry(error, delay)
+            retrier.on_retry(Retry(error, delay))
         await retrier.sleep(delay)
