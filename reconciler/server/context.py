@@ -1,0 +1,43 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from fastapi import Request
+
+from reconciler.server.engine import Engine
+from reconciler.server.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How the server serves. Sizes are in bytes.
+
+    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another.
+    """
+
+    api_key: str | None = field(default=None, repr=False)
+    max_file: int = 512 * 1024 * 1024
+    max_body: int = 4 * 1024 * 1024
+    max_unfinished: int = 10_000
+    instance: str = field(default_factory=lambda: secrets.token_hex(16))
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts that answer requests. ``clock`` gives Unix seconds."""
+
+    store: Store
+    engine: Engine
+    settings: Settings
+    clock: Callable[[], float] = time.time
+
+
+async def context(request: Request) -> Context:
+    """Find the application's parts, for a route."""
+    found: Context = request.app.state.context
+    return found

@@ -1,0 +1,115 @@
+"""What holds for every request: its id, the key, the size of its body, and that it always gets an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reconciler.server.context import Settings
+from reconciler.server.problems import Problem
+from reconciler.server.uploads import too_large
+
+log = logging.getLogger(__name__)
+
+_OPEN = frozenset({"/healthz"})
+_UPLOADS = "/v1/files"
+_FORM_ROOM = 64 * 1024
+_DRAINED_BYTES = 64 * 1024 * 1024
+_DRAINED_SECONDS = 5.0
+
+
+class Guard:
+    """Middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send, self._limit(scope["path"]))
+        try:
+            self._admit(scope, exchange.headers)
+            await self._app(scope, exchange.receive, exchange.send)
+        except Problem as problem:
+            await problem.response(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            log.info("%s %s: the client went away.", scope["method"], scope["path"])
+        except Exception:
+            log.exception("%s %s failed (%s).", scope["method"], scope["path"], exchange.request_id)
+            if exchange.answered:
+                raise
+            fault = Problem(500, "The server has an error; its log says more.", code="internal_error")
+            await fault.response(scope, exchange.receive, exchange.send)
+
+    def _limit(self, path: str) -> int:
+        return self._settings.max_file + _FORM_ROOM if path == _UPLOADS else self._settings.max_body
+
+    def _admit(self, scope: Scope, headers: Headers) -> None:
+        key = self._settings.api_key
+        if key is None or scope["path"] in _OPEN:
+            return
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        given = bearer.strip() if kind.lower() == "bearer" else headers.get("api-key", "")
+        if not given:
+            raise Problem(
+                401,
+                "You didn't provide an API key. Send it as 'Authorization: Bearer KEY'.",
+                code="missing_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        if not hmac.compare_digest(given.encode(), key.encode()):
+            raise Problem(401, "Incorrect API key.", code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+
+
+class Exchange:
+    """One request and its answer, with a limit on the body in bytes."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+        self.headers = Headers(scope=scope)
+        self.request_id = f"req_{secrets.token_hex(16)}"
+        self.answered = False
+        self._receive = receive
+        self._send = send
+        self._limit = limit
+        self._taken = 0
+        self._complete = False
+
+    async def receive(self) -> Message:
+        """Pass the body on, up to the limit."""
+        message = await self._next()
+        if self._taken > self._limit:
+            raise too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Add the request's id; before a refusal, take what the client still sends, so that it hears the answer."""
+        if message["type"] == "http.response.start":
+            self.answered = True
+            MutableHeaders(scope=message)["x-request-id"] = self.request_id
+            if message["status"] >= 400:
+                await self._drain()
+        await self._send(message)
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        self._taken += len(message.get("body", b""))
+        self._complete = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    async def _drain(self) -> None:
+        most = self._taken + _DRAINED_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAINED_SECONDS):
+                while not self._complete and self._taken < most:
+                    await self._next()

@@ -1,0 +1,143 @@
+"""What training does to a job: each function is one transaction that the lease's token guards.
+
+A transaction that finds the lease lost raises LeaseLost; one that finds the job cancelled writes nothing and
+returns False, which tells the engine to stop the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.server import documents, files, jobs, lifecycle
+from reconciler.server.jobs import JobRow
+from reconciler.server.lease import Lease, check
+from reconciler.server.store import Store
+from reconciler.server.trainers.base import Note, Saved, Step, is_reported
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Writes progress for the holder of a lease."""
+
+    store: Store
+    lease: Lease
+
+    def validated(self, job_id: str, *, rows: int, tokens: int, now: float) -> None:
+        """The data is good: choose every ``auto`` and queue the job."""
+        with self._job(job_id, "validating_files") as (db, job):
+            if job is None:
+                return
+            kind = job.document["method"]["type"]
+            given = job.document["method"][kind]["hyperparameters"]
+            document = documents.with_hyperparameters(job.document, lifecycle.resolve(kind, given, rows))
+            db.execute("UPDATE jobs SET rows = ?, tokens = ? WHERE seq = ?", (rows, tokens, job.seq))
+            jobs.update(db, job, **{**document, "status": lifecycle.advance(job.status, "queued")})
+            jobs.add_event(db, job.seq, "Files validated, moving job to queued state", now=now)
+
+    def started(self, job_id: str, now: float) -> JobRow | None:
+        """Make a queued job run, or go on with one that ran when its process ended; None if it must not run."""
+        with self._job(job_id, "queued", "running") as (db, job):
+            if job is not None and job.status == "queued":
+                jobs.update(db, job, status=lifecycle.advance(job.status, "running"))
+                words = "Fine-tuning job resumed" if job.state else "Fine-tuning job started"
+                jobs.add_event(db, job.seq, words, now=now)
+                return jobs.get(db, job_id)
+            return job
+
+    def noted(self, job_id: str, note: Note, now: float) -> bool:
+        """Pass a trainer's words on, once: a run that starts again says them again."""
+        with self._job(job_id, "running", "paused") as (db, job):
+            if job is not None and not jobs.has_event(db, job.seq, note.message):
+                jobs.add_event(db, job.seq, note.message, now=now)
+            return job is not None and job.status == "running"
+
+    def stepped(self, job_id: str, step: Step, *, now: float, finish: float | None) -> bool:
+        """Record a step's numbers, once; ``finish`` is a new estimate of when training ends, None for none."""
+        with self._job(job_id, "running", "paused") as (db, job):
+            if job is None:
+                return False
+            if step.step > job.step and is_reported(step.step, step.total_steps):
+                words = f"Step {step.step}/{step.total_steps}"
+                loss = step.metrics.get("train_loss")
+                words += f": training loss={loss:.4f}" if loss is not None else ""
+                data = {"step": step.step, "total_steps": step.total_steps, **step.metrics}
+                jobs.add_event(db, job.seq, words, now=now, data=data)
+                db.execute("UPDATE jobs SET step = ? WHERE seq = ?", (step.step, job.seq))
+            if finish is not None and job.status == "running":
+                jobs.update(db, job, estimated_finish=int(finish))
+            return job.status == "running"
+
+    def saved(self, job_id: str, saved: Saved, *, now: float) -> bool:
+        """Keep what training goes on from; the end of an epoch, or a pause, makes a checkpoint that is listed."""
+        with self._job(job_id, "running", "paused") as (db, job):
+            if job is None:
+                return False
+            db.execute("UPDATE jobs SET state = ? WHERE seq = ?", (saved.state, job.seq))
+            pausing = saved.epoch is None and job.status == "paused"
+            if (saved.epoch is not None or pausing) and saved.step > 0:
+                self._checkpoint(db, job, saved, now=now, temporary=pausing)
+            return job.status == "running"
+
+    def _checkpoint(self, db: sqlite3.Connection, job: JobRow, saved: Saved, *, now: float, temporary: bool) -> None:
+        checkpoint = documents.checkpoint(
+            job_id=job.id, model=output_model(job), step=saved.step, created_at=int(now), metrics=saved.metrics
+        )
+        if jobs.add_checkpoint(db, job.seq, checkpoint, temporary=temporary):
+            name = checkpoint["fine_tuned_model_checkpoint"]
+            jobs.add_event(db, job.seq, f"Checkpoint created at step {saved.step} with model name: {name}", now=now)
+
+    def succeeded(self, job_id: str, results: files.Stored, *, now: float) -> bool:
+        """The model is made: show it, with the file of its step metrics."""
+        with self._job(job_id, "running") as (db, job):
+            if job is None:
+                return False
+            model = output_model(job)
+            epochs = int(job.document["hyperparameters"]["n_epochs"])
+            files.insert(db, results)
+            document = documents.model(model, created=int(now), owned_by="org-local")
+            db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (model, documents.dump(document)))
+            jobs.add_event(db, job.seq, f"New fine-tuned model created: {model}", now=now)
+            jobs.add_event(db, job.seq, "The job has successfully completed", now=now)
+            jobs.update(
+                db,
+                job,
+                status=lifecycle.advance(job.status, "succeeded"),
+                fine_tuned_model=model,
+                finished_at=int(now),
+                estimated_finish=None,
+                trained_tokens=job.tokens * epochs,
+                result_files=[results.document["id"]],
+            )
+            return True
+
+    def failed(self, job_id: str, error: dict[str, Any], *, now: float) -> None:
+        """The job ends without a model; ``error`` has code, message and param."""
+        with self._job(job_id, "validating_files", "queued", "running") as (db, job):
+            if job is not None:
+                jobs.add_event(db, job.seq, f"The job failed: {error['message']}", now=now, level="error")
+                jobs.update(
+                    db,
+                    job,
+                    status=lifecycle.advance(job.status, "failed"),
+                    finished_at=int(now),
+                    estimated_finish=None,
+                    error=error,
+                )
+
+    @contextlib.contextmanager
+    def _job(self, job_id: str, *statuses: str) -> Iterator[tuple[sqlite3.Connection, JobRow | None]]:
+        """Open a guarded transaction with the job, or None where it has left these statuses."""
+        with self.store.write(durable=False) as db:
+            check(db, self.lease)
+            job = jobs.get(db, job_id)
+            yield db, job if job is not None and job.status in statuses else None
+
+
+def output_model(job: JobRow) -> str:
+    """Name the model that a job makes."""
+    document = job.document
+    return lifecycle.model_name(document["model"], document["user_provided_suffix"], job.id)

@@ -1,0 +1,162 @@
+"""The answers as the OpenAPI document describes them. They are not validated again when they are sent."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.api.types import CheckpointMetrics, Integration
+
+T = TypeVar("T")
+
+
+class _Shown(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Error(_Shown):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorAnswer(_Shown):
+    """The shape of every answer that refuses something."""
+
+    error: Error
+
+
+class FailureOfJob(_Shown):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    param: str | None
+
+
+class JobAnswer(_Shown):
+    """A fine-tuning job."""
+
+    id: str
+    object: Literal["fine_tuning.job"]
+    created_at: int
+    finished_at: int | None
+    estimated_finish: int | None
+    model: str
+    fine_tuned_model: str | None
+    organization_id: str
+    status: Literal["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
+    training_file: str
+    validation_file: str | None
+    result_files: list[str]
+    hyperparameters: dict[str, Any]
+    method: dict[str, Any]
+    integrations: list[Integration]
+    seed: int
+    metadata: dict[str, str] | None
+    trained_tokens: int | None
+    error: FailureOfJob | None
+    user_provided_suffix: str | None
+
+
+class EventAnswer(_Shown):
+    """An event of a job."""
+
+    id: str
+    object: Literal["fine_tuning.job.event"]
+    created_at: int
+    level: Literal["info", "warn", "error"]
+    message: str
+    type: Literal["message", "metrics"]
+    data: dict[str, Any]
+
+
+class CheckpointAnswer(_Shown):
+    """A checkpoint of a job."""
+
+    id: str
+    object: Literal["fine_tuning.job.checkpoint"]
+    created_at: int
+    fine_tuning_job_id: str
+    fine_tuned_model_checkpoint: str
+    step_number: int
+    metrics: CheckpointMetrics
+
+
+class FileAnswer(_Shown):
+    """A file."""
+
+    id: str
+    object: Literal["file"]
+    bytes: int
+    created_at: int
+    filename: str
+    purpose: str
+    status: Literal["processed"]
+    expires_at: int | None = None
+
+
+class ModelAnswer(_Shown):
+    """A model."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class Deleted(_Shown):
+    """Something is gone."""
+
+    id: str
+    object: str
+    deleted: Literal[True]
+
+
+class Listing(_Shown, Generic[T]):
+    """A page."""
+
+    object: Literal["list"]
+    data: list[T]
+    has_more: bool
+
+
+class EdgedListing(Listing[T], Generic[T]):
+    """A page that names its ends."""
+
+    first_id: str | None
+    last_id: str | None
+
+
+class ModelListing(_Shown):
+    """All models."""
+
+    object: Literal["list"]
+    data: list[ModelAnswer]
+
+
+class Health(_Shown):
+    """How the server is."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    instance: str
+    training: bool
+
+
+REFUSALS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": words}
+    for status, words in {
+        400: "The request is wrong; `param` says where.",
+        401: "The key is missing or wrong.",
+        404: "There is no such object.",
+        413: "The body is too large.",
+        429: "Too much at once.",
+        503: "The database cannot be used.",
+        507: "The disk is full.",
+    }.items()
+}

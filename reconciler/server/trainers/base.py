@@ -1,0 +1,156 @@
+"""The trainer interface: what turns a job's data into a model.
+
+A trainer is found by its entry point in the group ``reconciler.trainers``, a class called as
+``factory(speed=...)``. It is given one run at a time per worker thread and yields what happens; it keeps nothing in
+the database and decides nothing about the job. The engine records each item before it asks for the next.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Protocol
+
+from reconciler.api.types import MethodType
+from reconciler.errors import UsageError
+
+GROUP = "reconciler.trainers"
+REPORTED_STEPS = 500
+"""About how many steps of one run become events; a longer run reports every n-th."""
+
+
+def is_reported(step: int, total_steps: int) -> bool:
+    """Whether a step's numbers are kept: all of a run of up to 500 steps, else every n-th, and always the last."""
+    return step == total_steps or step % -(-total_steps // REPORTED_STEPS) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """All that training depends on; the same run twice gives the same result.
+
+    ``model`` is what training starts from and ``output_model`` the name of what it makes. Hyperparameters are
+    numbers; ``settings`` holds the method's others (grader, response_format). ``rows`` and ``tokens`` are the
+    training file's. ``workdir`` is the job's own directory, kept until the job ends. ``state`` is what the last
+    Saved carried, None for a start from the beginning.
+    """
+
+    job_id: str
+    model: str
+    output_model: str
+    method: MethodType
+    hyperparameters: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    seed: int
+    training_file: Path
+    training_sha256: str
+    validation_file: Path | None
+    validation_sha256: str
+    rows: int
+    tokens: int
+    workdir: Path
+    state: bytes | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that cover the data once."""
+        return -(-self.rows // int(self.hyperparameters["batch_size"]))
+
+    @property
+    def total_steps(self) -> int:
+        """Steps over all epochs."""
+        return self.steps_per_epoch * int(self.hyperparameters["n_epochs"])
+
+
+class Control:
+    """How the engine asks a trainer to stop: look at ``stopping`` between steps, or sleep with ``wait``.
+
+    A trainer that is asked to stop yields a Saved and returns; one that cannot save in time just returns.
+    """
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the engine wants this run to stop."""
+        return self._stop.is_set()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, or less where a stop is asked for; return whether it is."""
+        return self._stop.wait(seconds)
+
+    def stop(self) -> None:
+        """Ask the trainer to stop; said by the engine."""
+        self._stop.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Words for the job's events; the same words are recorded once."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step was done. Names of metrics are the API's: train_loss, valid_loss, train_mean_token_accuracy, ..."""
+
+    step: int
+    total_steps: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint is on disk: training can go on from ``state``, opaque to the engine, to the same result.
+
+    ``epoch`` is the epoch it ends (from 1), None where it was made because of a stop.
+    """
+
+    step: int
+    metrics: Mapping[str, float]
+    state: bytes
+    epoch: int | None = None
+
+
+Progress = Note | Step | Saved
+
+
+class TrainingFailed(Exception):
+    """Training cannot succeed. ``code`` is the API's: ``server_error`` says that another attempt may."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+class Trainer(Protocol):
+    """Turns runs into models. Several runs may be in progress at once, each in a thread of its own."""
+
+    def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
+        """Train, yielding what happens; return when the model is made, or once asked to stop.
+
+        Steps that a run repeats after a restart, up to where it was, are yielded again and not recorded twice.
+
+        Raises:
+            TrainingFailed: the job fails with this code. Any other exception fails it as ``server_error``.
+        """
+        ...
+
+
+def load_trainer(name: str, *, speed: float) -> Trainer:
+    """Find a trainer by its name. ``speed`` scales simulated time: 2 is twice as fast.
+
+    Raises:
+        UsageError: no such trainer is installed; says which are.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        raise UsageError(f"There is no trainer {name!r}.", hint=f"Installed: {', '.join(sorted(found)) or 'none'}.")
+    trainer: Trainer = found[name].load()(speed=speed)
+    return trainer
