@@ -1,0 +1,217 @@
+"""Paths become the desired state: gather the specs, follow their references, look at their data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+from typing import BinaryIO
+
+from reconciler.cache import Cache
+from reconciler.data.files import DataFiles
+from reconciler.errors import DataError, Problem, SpecError, UsageError
+from reconciler.spec import documents
+from reconciler.spec.chains import explain, ordered
+from reconciler.spec.config import Config, find_root, load_config
+from reconciler.spec.desired import Adopt, DataFile, Desired, Source, Upstream
+from reconciler.spec.gather import Draft, Gatherer
+from reconciler.spec.model import FILE_ID, Chain
+from reconciler.spec.overlay import Overrides
+from reconciler.spec.revision import chained, revision
+from reconciler.spec.tree import CONFIG, SpecFile, shown_path
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What a repository wants.
+
+    ``config`` is as it is in ``environment``; ``desired`` is in order of name; ``warnings`` do not stop anything;
+    ``empty`` says that no spec was found at all, which is no reason to think that all jobs are unwanted.
+    """
+
+    root: Path
+    config: Config
+    desired: tuple[Desired, ...]
+    environment: str | None
+    warnings: tuple[str, ...]
+    paths: tuple[str, ...]
+    empty: bool
+
+
+def load(
+    paths: Sequence[str],
+    *,
+    environment: str | None = None,
+    cwd: Path | None = None,
+    stdin: BinaryIO | None = None,
+    cache: Cache | None = None,
+    files: bool = True,
+) -> Repository:
+    """Load the specs of files, directories, or ``-`` for ``stdin``.
+
+    With ``files=False`` no training file is looked at: digests and revisions are then empty, and the result is good
+    for names only.
+
+    Raises:
+        SpecError: with every problem of all files, or those of ``reconciler.yaml``.
+        UsageError: a path or the environment does not exist, or the paths are in different repositories.
+    """
+    cwd = (cwd or Path.cwd()).absolute()
+    root = _root(paths, cwd)
+    settings = str(root / CONFIG)
+    base, document = load_config(root, shown_path(settings, settings, cwd))
+    config = base.within(environment)
+    overrides = None
+    if environment is not None and document is not None:
+        overrides = Overrides(
+            document, ("environments", environment, "overrides"), base.environments[environment].overrides
+        )
+    gatherer = Gatherer(root, overrides)
+    for given in dict.fromkeys(paths):
+        if given == STDIN:
+            data = stdin.read(documents.MAX_BYTES + 1) if stdin else b""
+            gatherer.read(SpecFile(str(cwd / "<stdin>"), "<stdin>"), data)
+        else:
+            gatherer.find(given, cwd)
+    resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
+    desired = resolver.resolve()
+    return Repository(root, config, desired, environment, tuple(resolver.warnings), tuple(paths), empty=gatherer.empty)
+
+
+def _root(paths: Sequence[str], cwd: Path) -> Path:
+    found = {find_root(cwd if given == STDIN else cwd / given, cwd) for given in paths} or {find_root(cwd, cwd)}
+    if len(found) > 1:
+        raise UsageError(
+            f"These paths are in different repositories: {', '.join(map(str, sorted(found)))}.",
+            hint="Give paths of one repository at a time.",
+        )
+    return found.pop()
+
+
+def _require_relative(given: str) -> None:
+    if "://" in given:
+        raise DataError("is a URL; download it into the repository")
+    if Path(given).is_absolute():
+        raise DataError("is an absolute path; give one relative to this file")
+
+
+class _Resolver:
+    """Follows what specs refer to: each other, training files, policy."""
+
+    def __init__(self, root: Path, config: Config, gathered: Gatherer, data: DataFiles | None) -> None:
+        self._root = root
+        self._allowed = config.policy.allowed_models
+        self._gathered = gathered
+        self._data = data
+        self._problems: list[Problem] = gathered.problems
+        self.warnings: list[str] = []
+
+    def resolve(self) -> tuple[Desired, ...]:
+        """Return the desired jobs in order of name.
+
+        Raises:
+            SpecError: for whatever was found, here and before.
+        """
+        drafts = self._gathered.drafts
+        files = {name: self._files(draft) for name, draft in drafts.items()}
+        order = self._order(drafts)
+        if self._data:
+            self._data.save()
+        if self._problems:
+            raise SpecError(self._problems)
+        revisions: dict[str, str] = {}
+        desired = {}
+        for name in order:
+            desired[name] = self._desired(drafts[name], *files[name], revisions)
+            revisions[name] = desired[name].revision
+        return tuple(desired[name] for name in sorted(desired))
+
+    def _order(self, drafts: Mapping[str, Draft]) -> list[str]:
+        """Check every model, and put specs after those they start from."""
+        upstream: dict[str, str | None] = {}
+        for name, draft in drafts.items():
+            model = draft.spec.model
+            upstream[name] = model.job if isinstance(model, Chain) else None
+            if isinstance(model, Chain):
+                if why := explain(model.job, self._gathered.names, self._gathered.matrices):
+                    self._problems.append(draft.origin.problem(("model", "job"), why))
+            elif self._allowed and not any(fnmatchcase(model, pattern) for pattern in self._allowed):
+                message = f"'{model}' is not allowed here; policy.allowed_models has {', '.join(self._allowed)}"
+                self._problems.append(draft.origin.problem(("model",), message))
+        order, cycles = ordered(upstream)
+        for cycle in cycles:
+            message = f"no job can come first: {' -> '.join(cycle)}"
+            self._problems.append(drafts[cycle[0]].origin.problem(("model", "job"), message))
+        return order
+
+    def _files(self, draft: Draft) -> tuple[DataFile | str, DataFile | str | None]:
+        spec = draft.spec
+        training = self._file(draft, "training_file", spec.training_file, 10)
+        if spec.validation_file is None:
+            return training, None
+        return training, self._file(draft, "validation_file", spec.validation_file, 1)
+
+    def _file(self, draft: Draft, key: str, given: str, minimum: int) -> DataFile | str:
+        if FILE_ID.fullmatch(given):
+            return given
+        path = os.path.normpath(Path(draft.file).parent / given)
+        relative = PurePath(os.path.relpath(path, self._root)).as_posix()
+        unknown = DataFile(relative, "", 0, 0)
+        if self._data is None:
+            return unknown
+        try:
+            _require_relative(given)
+            facts = self._data.inspect(path, draft.spec.method.type, minimum=minimum)
+        except DataError as error:
+            self._problems.append(draft.origin.problem((key,), f"{given} {error.message}"))
+            return unknown
+        if facts.odd:
+            self.warnings.append(f"{relative}: {facts.odd}")
+        return DataFile(relative, facts.digest, facts.size, facts.rows)
+
+    def _desired(
+        self,
+        draft: Draft,
+        training: DataFile | str,
+        validation: DataFile | str | None,
+        revisions: Mapping[str, str],
+    ) -> Desired:
+        spec, document = draft.spec, draft.origin.document
+        method = spec.canonical_method()
+        chain = spec.model if isinstance(spec.model, Chain) else None
+        digest = ""
+        if self._data is not None:
+            digest = revision(
+                chained(revisions[chain.job], chain.checkpoint) if chain else str(spec.model),
+                training,
+                method,
+                validation_file=validation,
+                suffix=spec.suffix,
+                seed=spec.seed,
+                rerun=spec.rerun,
+            )
+        return Desired(
+            name=spec.name,
+            revision=digest,
+            model=Upstream(chain.job, chain.checkpoint) if chain else str(spec.model),
+            training_file=training,
+            validation_file=validation,
+            method=method,
+            suffix=spec.suffix,
+            seed=spec.seed,
+            integrations=tuple(i.model_dump(exclude_none=True) for i in spec.integrations),
+            metadata=spec.metadata,
+            state=spec.state,
+            replace=spec.replace,
+            retry_limit=spec.retry.limit,
+            protect=spec.protect,
+            priority=spec.priority,
+            rerun=spec.rerun,
+            adopt=Adopt(spec.adopt.job, spec.adopt.revision) if spec.adopt else None,
+            permissions=tuple(spec.permissions),
+            source=Source(PurePath(os.path.relpath(draft.file, self._root)).as_posix(), document.starts),
+        )

@@ -1,0 +1,44 @@
+"""The repository's name as its git remote has it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+_SCP = re.compile(r"(?:[^@/\s]+@)?([^:/\s]{2,}):(?!//)(.+)")
+
+
+def git_remote(root: Path) -> str | None:
+    """Return ``host/org/repo`` of the remote ``origin``, or of the only remote; None where there is none.
+
+    Reads git's own settings; nothing is fetched.
+    """
+    command = ["git", "-C", str(root), "config", "--local", "--get-regexp", r"^remote\..*\.url$"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return None
+    lines = [line.partition(" ") for line in found.stdout.splitlines()]
+    remotes = {key.removeprefix("remote.").removesuffix(".url"): url for key, _, url in lines}
+    url = remotes.get("origin") or (next(iter(remotes.values())) if len(remotes) == 1 else "")
+    return repository(url)
+
+
+def repository(url: str) -> str | None:
+    """Reduce a remote's URL to ``host/org/repo``: no scheme, user, password, port or ``.git``. A local path is none."""
+    if "://" in url:
+        try:
+            parts = urlsplit(url)
+            host, path = parts.hostname, parts.path
+        except ValueError:
+            return None
+        if parts.scheme == "file":
+            return None
+    elif match := _SCP.fullmatch(url):
+        host, path = match[1].lower(), match[2]
+    else:
+        return None
+    path = path.strip("/").removesuffix(".git").strip("/")
+    return f"{host}/{path}" if host and path and path.isprintable() else None
