@@ -61,61 +61,56 @@ async def upload(client: Client, path: Path, name: str, digest: str, on_progress
     """
     try:
         with await asyncio.to_thread(path.open, "rb") as file:
-            size, _ = _state(file)
-            head, tail, headers = _multipart(name, size, digest)
-
-            async def body() -> AsyncIterator[bytes]:
-                yield head
-                async for chunk in _verified(file, path, digest, on_progress):
-                    yield chunk
-                yield tail
-
-            stored = await client.send_file(body(), headers)
+            form = _Form(file, path, name, digest, on_progress)
+            stored = await client.send_file(form, form.headers)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if stored.bytes is not None and stored.bytes != size:
+    if stored.bytes is not None and stored.bytes != form.size:
         raise DataError(
-            f"The server stored {stored.bytes} of the {size} bytes of {path} (file {stored.id}).",
+            f"The server stored {stored.bytes} of the {form.size} bytes of {path} (file {stored.id}).",
             hint="Nothing was started with it. Look for a proxy or a limit in between, and run again.",
         )
     return stored
 
 
-def _multipart(name: str, size: int, digest: str) -> tuple[bytes, bytes, dict[str, str]]:
-    """Return what goes before and after the content, and the headers. No content holds its own digest."""
-    boundary = f"reconciler-{digest}"
-    head = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{PURPOSE}\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-        "Content-Type: application/jsonl\r\n\r\n"
-    ).encode()
-    tail = f"\r\n--{boundary}--\r\n".encode()
-    headers = {
-        "Content-Type": f"multipart/form-data; boundary={boundary}",
-        "Content-Length": str(len(head) + size + len(tail)),
-    }
-    return head, tail, headers
+class _Form:
+    """A file as the body of a request, read while it is sent."""
 
+    def __init__(self, file: BinaryIO, path: Path, name: str, digest: str, on_progress: Progress | None) -> None:
+        self._file, self._path, self._digest, self._on_progress = file, path, digest, on_progress
+        self._before = self.size, _ = _state(file)
+        boundary = f"reconciler-{digest}"  # no content holds its own digest
+        self._head = (
+            f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{PURPOSE}\r\n'
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            "Content-Type: application/jsonl\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{boundary}--\r\n".encode()
+        self.headers = {
+            "Content-Type": f"multipart/form-data; boundary={boundary}",
+            "Content-Length": str(len(self._head) + self.size + len(self._tail)),
+        }
 
-async def _verified(file: BinaryIO, path: Path, digest: str, on_progress: Progress | None) -> AsyncIterator[bytes]:
-    """Yield the content, then insist that it was the content that had been hashed."""
-    before = size, _ = _state(file)
-    sha, sent = hashlib.sha256(), 0
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        sha, sent = hashlib.sha256(), 0
 
-    def read() -> bytes:
-        chunk = file.read(min(_CHUNK, size - sent))
-        sha.update(chunk)
-        return chunk
+        def read() -> bytes:
+            chunk = self._file.read(min(_CHUNK, self.size - sent))
+            sha.update(chunk)
+            return chunk
 
-    while chunk := await asyncio.to_thread(read):
-        sent += len(chunk)
-        yield chunk
-        if on_progress is not None:
-            on_progress(sent, size)
-    if sent != size or sha.hexdigest() != digest or _state(file) != before:
-        raise DataError(
-            f"{path} changed after it was checked, so it was not sent.", hint="Run again when it is at rest."
-        )
+        yield self._head
+        while chunk := await asyncio.to_thread(read):
+            sent += len(chunk)
+            yield chunk
+            if self._on_progress is not None:
+                self._on_progress(sent, self.size)
+        if sent != self.size or sha.hexdigest() != self._digest or _state(self._file) != self._before:
+            raise DataError(
+                f"{self._path} changed after it was checked, so it was not sent.",
+                hint="Run again when it is at rest.",
+            )
+        yield self._tail
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:
@@ -127,8 +122,8 @@ class Uploads:
     """What one run knows of a server's files: their list is read once, and equal content is sent once.
 
     ``root`` is the repository that paths are relative to. ``on_progress`` is told a path, bytes sent, and bytes in all.
-    ``patience`` bounds, in seconds, the wait for a server
-    to process a file. Servers exist that never say so; past the bound the job's own checks decide.
+    ``patience`` bounds, in seconds, the wait for a server to process a file. Servers exist that never say so; past the
+    bound the job's own checks decide.
     """
 
     def __init__(
