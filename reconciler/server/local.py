@@ -1,0 +1,90 @@
+"""The server for ``--server local``: one that already runs on the directory, else the application in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import urllib.request
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from reconciler.server.app import create_app
+from reconciler.server.context import Settings
+from reconciler.server.engine import Engine
+from reconciler.server.presence import Presence
+from reconciler.server.store import Store
+from reconciler.server.trainers.base import load_trainer
+
+IN_PROCESS_URL = "http://local.reconciler/v1"
+_HEALTH_SECONDS = 2.0
+_HEALTH_BYTES = 65_536
+DEFAULT_CONCURRENCY = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LocalServer:
+    """Where to send requests. ``app`` is the application to call in this process, None for one that runs elsewhere."""
+
+    base_url: str
+    api_key: str | None = field(default=None, repr=False)
+    app: FastAPI | None = None
+
+
+@contextlib.asynccontextmanager
+async def open_local(
+    directory: Path, *, concurrency: int = DEFAULT_CONCURRENCY, speed: float = 1.0, trainer: str = "simulated"
+) -> AsyncIterator[LocalServer]:
+    """Use the server of a directory, for as long as the block lasts.
+
+    In this process the application trains in threads; at the end they save and stop, and the next command goes on.
+
+    Raises:
+        StoreError: the directory cannot be used.
+        UsageError: there is no such trainer.
+    """
+    running = await asyncio.to_thread(find_running, directory)
+    if running is not None:
+        yield LocalServer(running.url, running.api_key)
+        return
+    async with running_app(directory, concurrency=concurrency, speed=speed, trainer=trainer) as app:
+        yield LocalServer(IN_PROCESS_URL, None, app)
+
+
+@contextlib.asynccontextmanager
+async def running_app(
+    directory: Path, *, concurrency: int, speed: float, trainer: str, settings: Settings | None = None
+) -> AsyncIterator[FastAPI]:
+    """Run an application with its store and engine, for as long as the block lasts."""
+    found = load_trainer(trainer, speed=speed)
+    store = await asyncio.to_thread(Store, directory)
+    engine = Engine(store, found, concurrency=concurrency)
+    engine.start()
+    try:
+        yield create_app(store, engine, settings)
+    finally:
+        await asyncio.shield(asyncio.to_thread(_end, engine, store))
+
+
+def _end(engine: Engine, store: Store) -> None:
+    engine.stop()
+    store.close()
+
+
+def find_running(directory: Path) -> Presence | None:
+    """Return the server that runs on a directory, if it answers as the one that announced itself there."""
+    presence = Presence.read(directory)
+    if presence is None or not presence.url.startswith(("http://", "https://")):
+        return None
+    # Never through a proxy: what is asked for is on this machine, or bound to one of its addresses.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(presence.health_url, timeout=_HEALTH_SECONDS) as answer:
+            health = json.loads(answer.read(_HEALTH_BYTES))
+    except (OSError, ValueError):
+        return None
+    same = isinstance(health, dict) and health.get("instance") == presence.instance
+    return presence if same else None

@@ -1,0 +1,116 @@
+"""Serves a directory over HTTP until told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from reconciler.errors import UsageError
+from reconciler.server.context import Settings
+from reconciler.server.local import DEFAULT_CONCURRENCY, running_app
+from reconciler.server.presence import Presence
+
+DEFAULT_PORT = 8787
+
+
+async def serve(
+    directory: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = DEFAULT_PORT,
+    api_key: str | None = None,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    speed: float = 1.0,
+    trainer: str = "simulated",
+    ready: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM; requests in progress are answered, jobs saved for the next start.
+
+    ``port`` 0 takes a free one. ``ready`` is called with the base URL once requests are answered.
+
+    Raises:
+        UsageError: the host is not loopback and no key is set, or the address cannot be used.
+        StoreError: the directory cannot be used.
+    """
+    if not is_loopback(host) and not api_key:
+        raise UsageError(
+            f"Without a key, {host} would let everybody in.",
+            hint="Set an API key, or serve on 127.0.0.1.",
+        )
+    listener = _listen(host, port)
+    settings = Settings(api_key=api_key)
+    with listener:
+        async with running_app(
+            directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings
+        ) as app:
+            presence = Presence(_url(listener), os.getpid(), settings.instance, api_key)
+
+            def announce() -> None:
+                presence.write(directory)
+                ready(presence.url)
+
+            config = uvicorn.Config(
+                app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+                timeout_keep_alive=60, timeout_graceful_shutdown=5,
+            )  # fmt: skip
+            try:
+                await _Server(config, announce).serve([listener])
+            finally:
+                presence.remove(directory)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+class _Server(uvicorn.Server):
+    """Ends on a signal without passing it on: what is to be saved is saved after the last answer."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=512)
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"Cannot serve on {host} port {port}: {error}.", hint="Choose another --port.") from error
+
+
+def _url(listener: socket.socket) -> str:
+    """The base URL by which this machine reaches the server: a wildcard address is reached by loopback."""
+    address, port = listener.getsockname()[:2]
+    ip = ipaddress.ip_address(address)
+    if ip.is_unspecified:
+        ip = ipaddress.ip_address("127.0.0.1" if ip.version == 4 else "::1")
+    return f"http://{ip if ip.version == 4 else f'[{ip}]'}:{port}/v1"
