@@ -21,9 +21,13 @@ from reconciler.spec.policy import Policy
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Everything one reconcile is made from. ``now`` gives Unix seconds."""
+    """Everything one reconcile is made from.
+
+    ``server`` is what plans call the server; ``now`` gives Unix seconds.
+    """
 
     client: Client
+    server: str
     owner: str
     desired: Sequence[Desired]
     policy: Policy
@@ -34,8 +38,7 @@ class Reconciler:
     async def look(self) -> View:
         """Observe the server and plan."""
         observed = await observe(self.client, self.owner, self.desired, cache=self.cache, now=self.now)
-        base_url = self.client.server.base_url
-        plan = make_plan(self.owner, base_url, self.desired, observed, self.policy, self.now(), self.options)
+        plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
         return View(plan, observed)
 
 

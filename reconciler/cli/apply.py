@@ -1,0 +1,141 @@
+"""``reconciler apply``: make the live jobs what the specs say."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from reconciler.apply.follow import View, failures, follow
+from reconciler.apply.model import Outcome
+from reconciler.apply.world import World
+from reconciler.cli.options import Where, Which, format_option, where_options, which_options
+from reconciler.cli.plan import rendered
+from reconciler.cli.session import Session, open_session, run_async
+from reconciler.cli.terminal import Terminal
+from reconciler.errors import UsageError
+from reconciler.loop import Reconciler, run_once
+from reconciler.plan.model import Plan
+from reconciler.plan.saved import SavedPlan, check, load
+from reconciler.report.escape import clean
+
+_LARGEST_PLAN = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """How to apply."""
+
+    approved: bool
+    wait: bool
+    form: str
+    concurrency: int
+
+
+@click.command()
+@where_options
+@which_options
+@format_option("text", "json")
+@click.option("--auto-approve", is_flag=True, help="Do not ask; required without a terminal.")
+@click.option("--wait", is_flag=True, help="Go on until all jobs have ended; chains and retries follow.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=8, show_default=True, help="Changes made at the same time."
+)
+def command(where: Where, which: Which, form: str, auto_approve: bool, wait: bool, concurrency: int) -> int:
+    """Show the plan, ask, and apply it: create, then pause and resume, then cancel.
+
+    PATHS may be the FILE of a saved plan (plan --out): then exactly that plan is applied, or nothing, if what it was
+    made from has changed.
+    """
+    saved = _saved(where.paths)
+    if saved:
+        where = Where(saved.paths, saved.environment, where.server, where.owner)
+    if not (auto_approve or saved or sys.stdin.isatty()):
+        raise UsageError(
+            "There is no terminal to ask on.", hint="Pass --auto-approve, or apply a plan saved with plan --out FILE."
+        )
+    run = _Run(auto_approve or saved is not None, wait, form, concurrency)
+    return run_async(_apply(where, which, saved, run))
+
+
+def _saved(paths: Sequence[str]) -> SavedPlan | None:
+    """Recognise a saved plan by its content."""
+    if len(paths) != 1 or not (path := Path(paths[0])).is_file():
+        return None
+    with path.open("rb") as file:
+        if not file.read(64).lstrip().startswith(b"{"):
+            return None
+    try:
+        return load(path.read_bytes()[:_LARGEST_PLAN].decode())
+    except ValueError:
+        return None
+
+
+async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run) -> int:
+    async with open_session(where) as session:
+        repository = session.repository
+        options = saved.options if saved else which.to_options(empty=repository.empty)
+        reconciler = session.reconciler(options)
+        view = await reconciler.look()
+        if saved:
+            check(saved, view.plan, repository.desired, repository.config.policy)
+        if run.form == "text":
+            click.echo(rendered(view.plan, "text"), nl=False)
+        world = session.world(view.observed, run.concurrency)
+        outcomes = await run_once(reconciler, world, _approval(run), view=view)
+        if outcomes is None:
+            click.echo("Nothing was changed.", err=True)
+            return 1
+        plan, problems = view.plan, []
+        if run.wait:
+            plan, later = await _follow(session, reconciler, world, view, outcomes)
+            outcomes += later
+            problems = failures(plan, outcomes)
+    return _report(_merged(plan, outcomes), outcomes, problems, run)
+
+
+def _approval(run: _Run) -> Callable[[Plan], Awaitable[bool]]:
+    async def approve(_: Plan) -> bool:
+        return run.approved or click.confirm("Apply this plan?", err=True)
+
+    return approve
+
+
+async def _follow(
+    session: Session, reconciler: Reconciler, world: World, view: View, outcomes: list[Outcome]
+) -> tuple[Plan, list[Outcome]]:
+    failed = any(o.result == "failed" for o in outcomes)
+    known = frozenset[str]() if failed else frozenset(job.id for job in view.observed.jobs)
+    try:
+        return await follow(world, reconciler.look, known, session.poll())
+    except asyncio.CancelledError:
+        session.progress.note("Interrupted: the jobs go on on the server; the same command follows them again.")
+        raise
+
+
+def _merged(plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
+    """Return the last plan with everything that was done on the way in place of what is left of it."""
+    acted = {o.change.name for o in outcomes}
+    rest = [c for c in plan.changes if c.name not in acted]
+    return Plan.of(plan.owner, plan.server, [*(o.change for o in outcomes), *rest], plan.warnings)
+
+
+def _report(plan: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run) -> int:
+    if run.form == "json":
+        from reconciler.report.document import to_text  # noqa: PLC0415
+        from reconciler.report.plan_json import outcomes_json  # noqa: PLC0415
+
+        click.echo(to_text(outcomes_json(plan, outcomes)), nl=False)
+    elif outcomes:
+        from reconciler.report.outcomes import render_outcomes  # noqa: PLC0415
+
+        terminal = Terminal.of(sys.stdout)
+        click.echo(render_outcomes(outcomes, color=terminal.color, width=terminal.width), nl=False)
+    for problem in problems:
+        click.echo(f"not converged: {clean(problem)}", err=True)
+    failed = not run.wait and any(o.result == "failed" for o in outcomes)
+    return 1 if problems or failed else 0

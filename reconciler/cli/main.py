@@ -1,0 +1,91 @@
+"""The command group, its exit codes, and the last line of defence for errors.
+
+Exit codes: 0 done; 1 an error, or an action or (with --wait) a job failed; 2 ``plan --detailed-exitcode`` found
+changes; 64 wrong usage; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from reconciler import __version__
+from reconciler.cli.overview import COMMANDS, OVERVIEW
+
+INTERRUPTED = 130
+USAGE = 64
+
+
+class Commands(click.Group):
+    """A group that knows its commands' names and loads only the one that runs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order of a first day's work."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"reconciler.cli.{cmd_name}").command
+        return command
+
+    def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
+        """Say what ``reconciler --help`` says."""
+        return OVERVIEW.rstrip()
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="reconciler", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Fine-tuning jobs as code."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line.
+
+    Returns:
+        The exit code. No error escapes as a traceback; RECONCILER_DEBUG=1 shows one for a fault of the program.
+    """
+    try:
+        result = cli.main(args=list(arguments), prog_name="reconciler", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        return _say("Interrupted.", INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        return USAGE if isinstance(error, click.UsageError) else 1
+    except KeyboardInterrupt:
+        return _say("Interrupted. Nothing is lost: the next run looks at what is there and goes on.", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output has gone; say nothing more into that pipe, not even at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last line of defence
+        return _failed(error)
+
+
+def _say(message: str, code: int) -> int:
+    click.echo(message, err=True)
+    return code
+
+
+def _failed(error: Exception) -> int:
+    from reconciler.cli.terminal import Terminal  # noqa: PLC0415
+    from reconciler.errors import ReconcilerError  # noqa: PLC0415
+    from reconciler.report.fault import render_error  # noqa: PLC0415
+
+    if os.environ.get("RECONCILER_DEBUG") == "1" and not isinstance(error, ReconcilerError):
+        raise error
+    if not isinstance(error, ReconcilerError):
+        error = ReconcilerError(
+            f"{type(error).__name__}: {error}",
+            hint="This is a fault of the program, not yours. RECONCILER_DEBUG=1 shows where; please report it.",
+        )
+    terminal = Terminal.of(sys.stderr)
+    click.echo(render_error(error, color=terminal.color, width=terminal.width), err=True, nl=False)
+    return error.exit_code

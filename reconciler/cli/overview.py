@@ -1,0 +1,35 @@
+"""What ``reconciler --help`` says. Plain text, so that saying it loads nothing."""
+
+COMMANDS = {
+    "validate": "Check specs and data, offline.",
+    "plan": "Show what apply would do.",
+    "apply": "Make the live jobs what the specs say.",
+    "status": "Show where each job stands.",
+    "events": "Show what happened to a job.",
+    "checkpoints": "Show a job's checkpoints.",
+    "outputs": "Print the models the specs produced.",
+    "schema": "Print the JSON Schema of a spec.",
+    "init": "Write a first spec, data and settings.",
+    "serve": "Run the embedded fine-tuning server.",
+}
+"""Every command and its line; its module ``reconciler.cli.NAME`` is loaded only when it runs."""
+
+_WIDTH = max(map(len, COMMANDS))
+
+OVERVIEW = f"""\
+Usage: reconciler COMMAND [OPTIONS] [PATHS]...
+
+  Fine-tuning jobs as code: a directory of specs in git is the truth.
+
+  Specs are compared with the live jobs of any server that speaks the OpenAI
+  fine-tuning API; a plan shows the difference, and apply creates, cancels,
+  pauses and resumes until they agree.
+
+Commands:
+{"".join(f"  {name:{_WIDTH}}  {line}" + chr(10) for name, line in COMMANDS.items())}
+Options:
+  --version   Show the version and exit.
+  -h, --help  Show this message and exit; after a COMMAND, its own.
+
+Start with no account: reconciler init, then reconciler apply --server local --wait
+"""

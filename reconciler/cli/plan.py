@@ -1,0 +1,62 @@
+"""``reconciler plan``: what apply would do, and why."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from reconciler.cli.options import Where, Which, format_option, where_options, which_options
+from reconciler.cli.output import write_atomic
+from reconciler.cli.session import open_session, run_async
+from reconciler.cli.terminal import Terminal
+from reconciler.loop import refuse_unsafe
+from reconciler.plan.model import Plan
+from reconciler.plan.saved import save
+
+CHANGES = 2
+
+
+@click.command()
+@where_options
+@which_options
+@format_option("text", "json", "markdown")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Save the plan, for apply to take.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
+@click.option("-v", "--verbose", is_flag=True, help="List converged jobs too.")
+def command(where: Where, which: Which, form: str, out: Path | None, detailed_exitcode: bool, verbose: bool) -> int:
+    """Show what apply would create, cancel, pause and resume, and why. Changes nothing."""
+    plan = run_async(_plan(where, which, out))
+    click.echo(rendered(plan, form, verbose=verbose), nl=False)
+    refuse_unsafe(plan)
+    return CHANGES if detailed_exitcode and plan.has_changes else 0
+
+
+async def _plan(where: Where, which: Which, out: Path | None) -> Plan:
+    async with open_session(where) as session:
+        repository = session.repository
+        options = which.to_options(empty=repository.empty)
+        plan = (await session.reconciler(options).look()).plan
+        if out:
+            paths = where.paths
+            text = save(plan, paths, where.environment, options, repository.desired, repository.config.policy)
+            write_atomic(out, text)
+        return plan
+
+
+def rendered(plan: Plan, form: str, *, verbose: bool = False) -> str:
+    """Return a plan as text, JSON or markdown; what is not needed is not loaded."""
+    if form == "json":
+        from reconciler.report.document import to_text  # noqa: PLC0415
+        from reconciler.report.plan_json import plan_json  # noqa: PLC0415
+
+        return to_text(plan_json(plan))
+    if form == "markdown":
+        from reconciler.report.plan_markdown import plan_markdown  # noqa: PLC0415
+
+        return plan_markdown(plan)
+    from reconciler.report.plan_text import render_plan  # noqa: PLC0415
+
+    terminal = Terminal.of(sys.stdout)
+    return render_plan(plan, color=terminal.color, width=terminal.width, verbose=verbose)

@@ -1,0 +1,160 @@
+"""From a command line to everything a command needs: specs, owner, server, client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from reconciler.api.client import Client
+from reconciler.api.files import Uploads
+from reconciler.api.server import Local, Profile, Server, resolve_server
+from reconciler.api.types import Event
+from reconciler.apply.follow import Poll
+from reconciler.apply.world import World
+from reconciler.cache import Cache
+from reconciler.cli.options import Where
+from reconciler.cli.terminal import Terminal
+from reconciler.loop import Reconciler
+from reconciler.observe.read import observe
+from reconciler.observe.state import Observed
+from reconciler.plan.planner import Options
+from reconciler.report.escape import clean
+from reconciler.report.progress import Progress, progress
+from reconciler.spec.config import Config, ServerProfile, find_root, resolve_owner
+from reconciler.spec.config import Server as DescribedServer
+from reconciler.spec.load import Repository, load
+
+STATE = ".reconciler"
+"""The directory, below the repository's root, for the cache and the embedded server."""
+
+LOCAL = "local"
+"""What the embedded server is called, wherever it runs."""
+
+T = TypeVar("T")
+
+
+def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run a command's asynchronous part; Ctrl-C cancels it and is raised again."""
+    return asyncio.run(coroutine)
+
+
+@contextmanager
+def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
+    """Load specs and data, say their warnings, and keep the cache open."""
+    start = Path(where.paths[0]) if where.paths[0] != "-" else Path()
+    with closing(Cache(find_root(start) / STATE / "cache.db")) as cache:
+        repository = load(where.paths, environment=where.environment, stdin=sys.stdin.buffer, cache=cache)
+        for warning in repository.warnings:
+            print(f"warning: {clean(warning)}", file=sys.stderr)  # noqa: T201
+        yield repository, cache
+
+
+@dataclass(frozen=True)
+class Session:
+    """One command's specs, owner and open connection. ``server`` is the base URL, or ``local``."""
+
+    repository: Repository
+    owner: str
+    server: str
+    client: Client
+    cache: Cache
+    progress: Progress
+
+    async def observe(self) -> Observed:
+        """Read everything of ours on the server."""
+        return await observe(self.client, self.owner, self.repository.desired, cache=self.cache, now=time.time)
+
+    def reconciler(self, options: Options) -> Reconciler:
+        """Return what plans for these specs."""
+        return Reconciler(
+            self.client,
+            self.server,
+            self.owner,
+            self.repository.desired,
+            self.repository.config.policy,
+            options,
+            self.cache,
+            time.time,
+        )
+
+    def world(self, observed: Observed, concurrency: int) -> World:
+        """Return what applies for these specs; a server that shows jobs of ours is known to keep metadata."""
+        return World(
+            api=self.client,
+            files=Uploads(self.client, self.repository.root, on_progress=self.progress.upload),
+            owner=self.owner,
+            specs=World.index(self.repository.desired),
+            follower=self.progress,
+            clock=time.monotonic,
+            sleep=asyncio.sleep,
+            lag=self.client.server.lag,
+            proven=bool(observed.jobs),
+            concurrency=concurrency,
+        )
+
+    def poll(self) -> Poll:
+        """Return how often to look at jobs: the embedded server is near, and its jobs are short."""
+        events = self._newest_events if sys.stderr.isatty() else None
+        return Poll(0.1, 0.5, events) if self.server == LOCAL else Poll(events=events)
+
+    async def _newest_events(self, job_id: str) -> list[Event]:
+        return (await self.client.events(job_id, limit=5)).data
+
+
+@asynccontextmanager
+async def open_session(where: Where) -> AsyncIterator[Session]:
+    """Load the specs and connect to the server."""
+    with load_specs(where) as (repository, cache):
+        choice = _choose(where, repository.config)
+        owner = resolve_owner(
+            repository.config,
+            flag=where.owner,
+            env=os.environ,
+            root=repository.root,
+            environment=where.environment,
+            local=isinstance(choice, Local),
+        )
+        terminal = Terminal.of(sys.stderr)
+        async with AsyncExitStack() as stack:
+            server = choice
+            if isinstance(server, Local):
+                server = await stack.enter_async_context(_local(repository.root / STATE))
+            shown = stack.enter_context(progress(sys.stderr, interactive=terminal.interactive, color=terminal.color))
+            client = await stack.enter_async_context(Client(server, on_retry=lambda retry: shown.note(str(retry))))
+            name = LOCAL if isinstance(choice, Local) else server.base_url
+            yield Session(repository, owner, name, client, cache, shown)
+
+
+def _choose(where: Where, config: Config) -> Server | Local:
+    """Choose the server; what the settings describe becomes profiles."""
+    described = config.server
+    if described is not None and not isinstance(described, str):
+        base = config.servers.get(described.profile or "")
+        default: str | Profile | None = _profile(described, base)
+    else:
+        default = described
+    profiles = {name: _profile(server) for name, server in config.servers.items()}
+    return resolve_server(where.server, default=default, profiles=profiles, env=os.environ)
+
+
+def _profile(described: ServerProfile | DescribedServer, base: ServerProfile | None = None) -> Profile:
+    """Return a profile: what is described, over the one it starts from."""
+    said = base.model_dump(exclude_unset=True) if base else {}
+    said |= described.model_dump(exclude_unset=True, exclude={"profile"})
+    return Profile(**{key: value for key, value in said.items() if value is not None})
+
+
+@asynccontextmanager
+async def _local(directory: Path) -> AsyncIterator[Server]:
+    """Open the embedded server: the one already running on the directory, else in this process."""
+    from reconciler.server.local import open_local  # noqa: PLC0415 - only those who use it load it
+
+    async with open_local(directory) as found:
+        yield Server(LOCAL, found.base_url, found.api_key, lag=0, app=found.app)
