@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -32,11 +33,9 @@ class Base:
     note: str = ""
 
 
-def resolve(upstream: Upstream, job: ObservedJob | None, observed: Observed, now: float) -> Base:
+def resolve(upstream: Upstream, job: ObservedJob, observed: Observed, now: float) -> Base:
     """Find the model that ``upstream`` names, given the job that counts for it."""
     name = upstream.job
-    if job is None:
-        return Base("waits", reason=f"waits for the model of {name}, which has no job yet")
     if job.active:
         return Base("waits", reason=f"waits for the model of {name}: {job.id} is {job.status}{time_left(job, now)}")
     if job.status != "succeeded":
@@ -71,11 +70,17 @@ def _checkpoint(upstream: Upstream, job: ObservedJob, checkpoints: Sequence[Chec
 def best_checkpoint(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, float, str] | None:
     """Choose the checkpoint with the lowest validation loss, else training loss; the latest of equals.
 
+    A loss that is no number (training diverged) is none.
+
     Returns:
         The checkpoint, its loss, and which loss in words; None where no checkpoint shows one.
     """
     for key, words in _LOSSES:
-        scored = [(loss, -c.step_number, c) for c in checkpoints if (loss := getattr(c.metrics, key)) is not None]
+        scored = [
+            (loss, -c.step_number, c)
+            for c in checkpoints
+            if (loss := getattr(c.metrics, key)) is not None and math.isfinite(loss)
+        ]
         if scored:
             loss, _, chosen = min(scored, key=lambda item: item[:2])
             return chosen, loss, words

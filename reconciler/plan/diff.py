@@ -53,9 +53,13 @@ def _file(
     content = new.digest if isinstance(new, DataFile) else None
     if new == old_id or (content and match and content.startswith(match[1])):
         return
-    before = f"{match[1][:8]} ({old.size:,} bytes)" if match and old and old.size is not None else old_id
+    before = f"{match[1][:8]}{_size(old)}" if old and match else old_id
     after = f"{new.digest[:8]} ({new.rows:,} rows, {new.size:,} bytes)" if isinstance(new, DataFile) else new
     yield Difference(field, before, after)
+
+
+def _size(file: FileInfo) -> str:
+    return "" if file.size is None else f" ({file.size:,} bytes)"
 
 
 def _method(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Difference]:
@@ -63,15 +67,20 @@ def _method(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Differen
     if kind != old.get("type"):
         yield Difference("method", _text(old.get("type")), kind)
         old = {}
-    before = old.get(kind) or {}
-    for key, value in (new.get(kind) or {}).items():
+    before = _mapping(old.get(kind))
+    for key, value in _mapping(new.get(kind)).items():
         if key == "hyperparameters":
-            numbers = before.get(key) or {}
+            numbers = _mapping(before.get(key))
             for parameter, number in value.items():
                 if numbers.get(parameter) != number:
                     yield Difference(f"hyperparameters.{parameter}", _text(numbers.get(parameter)), _text(number))
         elif not _stated_equal(value, before.get(key)):
             yield Difference(key, _text(before.get(key)), _text(value))
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    """Return a mapping as it is and anything else as an empty one: servers put anything anywhere."""
+    return value if isinstance(value, Mapping) else {}
 
 
 def _stated_equal(stated: object, seen: object) -> bool:

@@ -14,7 +14,9 @@ from reconciler.spec.policy import Budget, MaxActive, MaxPrune
 
 
 def _matches(model: str, pattern: str) -> bool:
-    return fnmatchcase(model, pattern) or is_snapshot_of(model, pattern)
+    """Whether a model, or the one it was fine-tuned from (``ft:MODEL:…``), is named by a pattern or its alias."""
+    base = model.removeprefix("ft:").partition(":")[0]
+    return any(fnmatchcase(m, pattern) or is_snapshot_of(m, pattern) for m in (model, base))
 
 
 @dataclass
@@ -43,10 +45,8 @@ def admit(
     Resumed jobs go first, then creates by falling priority, then by name. A create takes over the slot of the
     predecessor that is cancelled right after it, so that a full queue can still be replaced.
     """
-    slots = _slots(observed, limit)
-    if not slots:
-        return list(changes)
-    jobs = {job.id: job for job in observed.jobs}
+    jobs = {**observed.adopted, **{job.id: job for job in observed.jobs}}
+    slots = _slots([job for job in jobs.values() if job.active and job.status != "paused"], limit)
     leaving = {c.requires: jobs[c.job_id] for c in changes if c.requires and c.job_id}
     queue = [c for c in changes if c.action in {Action.RESUME, Action.CREATE}]
     queue.sort(key=lambda c: (c.action is Action.CREATE, -_priority(c, desired), c.name))
@@ -54,8 +54,7 @@ def admit(
     return [admitted.get(id(c), c) for c in changes]
 
 
-def _slots(observed: Observed, limit: MaxActive) -> list[_Slots]:
-    active = [job for job in observed.jobs if job.active and job.status != "paused"]
+def _slots(active: Sequence[ObservedJob], limit: MaxActive) -> list[_Slots]:
     slots = [_Slots("slots", "*", limit.total, len(active))] if limit.total is not None else []
     for pattern, count in sorted(limit.models.items()):
         used = sum(_matches(job.model, pattern) for job in active)
@@ -90,28 +89,32 @@ def _admit(
     return change
 
 
-def prune_limit(changes: Sequence[Change], pruned: set[str], owned: int, limit: MaxPrune) -> Iterator[str]:
-    """Say why the cancels among ``pruned`` (job ids) go too far. ``owned`` is the number of names we own."""
-    count = sum(c.action is Action.CANCEL and c.job_id in pruned for c in changes)
+def prune_limit(pruned: Sequence[Change], owned: int, limit: MaxPrune) -> Iterator[str]:
+    """Say why cancelling jobs that lost their spec goes too far. ``owned`` is the number of names we own."""
+    count, names = len(pruned), len({c.name for c in pruned})
     if count > limit.count:
         yield (
             f"{count} jobs have lost their spec and would be cancelled; policy max_prune allows {limit.count}. "
             f"If that is meant, pass --max-prune {count}."
         )
-    elif count > 1 and owned and count / owned > limit.share:
+    elif count > 1 and names > limit.share * owned:
         yield (
-            f"{count} of {owned} names we own have lost their spec and their jobs would be cancelled; policy max_prune "
+            f"{names} of {owned} names we own have lost their spec and their jobs would be cancelled; policy max_prune "
             f"allows {limit.share:.0%}. If that is meant, pass --max-prune {count}."
         )
 
 
 def budget_limit(changes: Sequence[Change], desired: Mapping[str, Desired], budget: Budget) -> Iterator[str]:
-    """Say why the creates go beyond the budget of one plan."""
-    creates = [c for c in changes if c.action is Action.CREATE]
+    """Say why the jobs to come go beyond the budget of one plan.
+
+    Those that still wait (for a slot, a base, a predecessor) count too: ``apply --wait`` buys them under this plan.
+    """
+    creates = [c for c in changes if c.action is Action.CREATE or (c.action is Action.WAIT and c.job_id is None)]
     if budget.creates is not None and len(creates) > budget.creates:
+        later = sum(c.action is Action.WAIT for c in creates)
         yield (
-            f"{len(creates)} jobs would be created; policy budget.creates allows {budget.creates} a plan. "
-            "Raise it, or apply in parts with --target."
+            f"{len(creates)} jobs would be created{f' ({later} of them later)' if later else ''}; policy "
+            f"budget.creates allows {budget.creates} a plan. Raise it, or apply in parts with --target."
         )
     if budget.tokens is not None:
         tokens = sum(estimated_tokens(desired[c.name]) for c in creates)

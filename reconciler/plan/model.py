@@ -69,16 +69,14 @@ class Change:
         return (_RANK[self.action], self.name, self.job_id or "")
 
     @property
+    def key(self) -> tuple[str, str, str, str, int]:
+        """Which change this is, whatever its words: no two of one plan share it."""
+        return (self.name, self.action.value, self.job_id or "", self.revision or "", self.attempt or 0)
+
+    @property
     def identity(self) -> tuple[str, str, str, str, int, str]:
         """What a reviewer approves: words and volatile status are not part of it."""
-        return (
-            self.name,
-            self.action.value,
-            self.job_id or "",
-            self.revision or "",
-            self.attempt or 0,
-            self.model or "",
-        )
+        return (*self.key, self.model or "")
 
 
 @dataclass(frozen=True)

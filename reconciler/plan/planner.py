@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from graphlib import TopologicalSorter
@@ -11,7 +12,7 @@ from reconciler.observe.state import Observed, ObservedJob, counting
 from reconciler.plan.chain import Base, resolve
 from reconciler.plan.limits import admit, budget_limit, prune_limit
 from reconciler.plan.model import Action, Change, Plan
-from reconciler.plan.table import Situation, Subject, decide, situation
+from reconciler.plan.table import Situation, Subject, adopts, decide, situation
 from reconciler.plan.words import short
 from reconciler.spec.desired import Desired, Upstream
 from reconciler.spec.policy import MaxPrune, Policy
@@ -53,47 +54,56 @@ def make_plan(
     """
     specs = {spec.name: spec for spec in desired}
     bound = bind(desired, observed)
-    kept = {job.id for job in bound.values() if job}
     decisions = _decide_all(specs, bound, observed, policy, now, options)
 
-    changes = list(decisions.values())
-    changes += _superseded(specs, bound, decisions, observed)
-    orphans = [job for job in observed.jobs if job.name not in specs and job.id not in kept]
-    prunes = list(_prunes(orphans))
-    changes = [c for c in changes + prunes if options.selects(c.name)]
+    kept = {job.id for job in bound.values() if job}
+    spare = [job for job in observed.jobs if job.id not in kept]
+    prunes = [c for c in _prunes(j for j in spare if j.name not in specs) if options.selects(c.name)]
+    changes = [*decisions.values(), *_superseded(specs, bound, decisions, spare)]
+    changes = [c for c in changes if options.selects(c.name)]
 
     changes = admit(changes, specs, observed, policy.max_active)
     created = {c.name for c in changes if c.action is Action.CREATE}
     changes = [c for c in changes if c.requires is None or c.requires in created]
 
-    pruned = {c.job_id for c in prunes if c.job_id and c.action is Action.CANCEL}
-    unsafe = list(_unsafe(changes, pruned, specs, observed, policy, options))
+    unsafe = [*_unsafe(prunes, observed, policy, options), *budget_limit(changes, specs, policy.budget)]
     warnings = [
         f"{job_id} claims our owner and is left alone: {why}" for job_id, why in sorted(observed.malformed.items())
     ]
-    return Plan.of(owner, server, changes, warnings, unsafe)
+    return Plan.of(owner, server, [*changes, *prunes], warnings, unsafe)
 
 
 def bind(desired: Sequence[Desired], observed: Observed) -> dict[str, ObservedJob | None]:
     """Find the job that counts for every spec: its own, else the one it adopts, else that of a renamed spec.
 
     A job cannot be renamed, so one whose name has no spec any more counts for a spec of the same revision that has no
-    job: renaming a spec never buys a second run.
+    job: renaming a spec never buys a second run. No job counts for two specs.
     """
-    names = {spec.name for spec in desired}
-    orphans: dict[str, list[ObservedJob]] = {}
-    for job in observed.jobs:
-        if job.name not in names:
-            orphans.setdefault(job.revision, []).append(job)
-    bound: dict[str, ObservedJob | None] = {}
-    for spec in sorted(desired, key=lambda s: s.name):
-        found = observed.job_for(spec.name, spec.revision)
-        if found is None and spec.adopt and spec.adopt.revision == spec.revision:
-            found = observed.adopted.get(spec.adopt.job)
-        if found is None and spec.revision in orphans:
-            found = counting(orphans.pop(spec.revision))
-        bound[spec.name] = found
+    specs = sorted(desired, key=lambda s: s.name)
+    bound = {spec.name: observed.job_for(spec.name, spec.revision) for spec in specs}
+    taken = {job.id for job in bound.values() if job}
+    orphans = _orphans(bound, observed)
+    for spec in specs:
+        if bound[spec.name]:
+            continue
+        adopted = observed.adopted.get(adopts(spec) or "")
+        job = adopted or counting(j for j in orphans.get(spec.revision, ()) if j.id not in taken)
+        if job and job.id not in taken:
+            bound[spec.name] = job
+            taken.add(job.id)
     return bound
+
+
+def _orphans(names: Collection[str], observed: Observed) -> Mapping[str, Sequence[ObservedJob]]:
+    """By revision, the jobs that count for names without a spec, as far as they are worth keeping."""
+    orphans: dict[str, list[ObservedJob]] = defaultdict(list)
+    for name, jobs in observed.by_name.items():
+        if name not in names:
+            for revision in {job.revision for job in jobs}:
+                job = observed.job_for(name, revision)
+                if job and job.status != "cancelled":
+                    orphans[revision].append(job)
+    return orphans
 
 
 def _decide_all(
@@ -106,15 +116,17 @@ def _decide_all(
 ) -> dict[str, Change]:
     """Decide spec by spec, a base before what is built on it."""
     decisions: dict[str, Change] = {}
+    kept = {job.id for job in bound.values() if job}
     uses = {name: [s.model.job] if isinstance(s.model, Upstream) else [] for name, s in sorted(specs.items())}
     for name in TopologicalSorter(uses).static_order():
         spec, job = specs[name], bound[name]
-        others = [j for j in observed.by_name.get(name, ()) if j.revision != spec.revision]
+        others = [j for j in observed.by_name.get(name, ()) if j.revision != spec.revision and j.id not in kept]
+        others.sort(key=lambda j: (j.created_at, j.id))
         subject = Subject(
             spec=spec,
             job=job,
             predecessors=tuple(j for j in others if j.active),
-            latest=max(others, key=lambda j: (j.created_at, j.id), default=None),
+            latest=others[-1] if others else None,
             base=_base(spec.model, decisions, bound, observed, now, options),
             recreate=_recreates(spec, job, policy, options),
             observed=observed,
@@ -135,11 +147,13 @@ def _base(
     if isinstance(model, str):
         return Base("ready", model=model)
     above, job = decisions[model.job], bound[model.job]
-    if above.action is Action.BLOCKED and job is None:
-        return Base("blocked", reason=f"its base {model.job} is blocked: {above.reason}")
     if above.action is Action.CREATE:
         outside = "" if options.selects(model.job) else ", which this plan leaves out"
         return Base("waits", reason=f"waits for the model of {model.job}: revision {short(above.revision)}{outside}")
+    if job is None or (above.action is Action.WAIT and not job.active):
+        blocked = above.action is Action.BLOCKED
+        verb = "its base has no model:" if blocked else "waits for the model of"
+        return Base("blocked" if blocked else "waits", reason=f"{verb} {model.job}: {above.reason}")
     return resolve(model, job, observed, now)
 
 
@@ -158,21 +172,34 @@ def _superseded(
     specs: Mapping[str, Desired],
     bound: Mapping[str, ObservedJob | None],
     decisions: Mapping[str, Change],
-    observed: Observed,
+    spare: Sequence[ObservedJob],
 ) -> Iterator[Change]:
-    """Second active jobs of the same revision, and active jobs of other revisions, of every name that has a spec."""
-    for name in sorted(specs):
-        spec, current, decision = specs[name], bound[name], decisions[name]
-        for job in observed.by_name.get(name, ()):
-            if not job.active or (current and job.id == current.id):
-                continue
-            if situation(job) is Situation.UNKNOWN:
-                yield _change(job, Action.NONE, f"status {job.status!r} is not known here: left alone")
-            elif job.revision == spec.revision:
-                keeper = current.id if current else "another"
-                yield _change(job, Action.CANCEL, f"a second job of revision {short(job.revision)}: {keeper} counts")
-            else:
-                yield from _predecessor(spec, current, decision, job)
+    """Active jobs beside the one that counts: second ones of its revision, and those of other revisions."""
+    for job in spare:
+        if job.name not in specs or not job.active:
+            continue
+        spec, current = specs[job.name], bound[job.name]
+        if situation(job) is Situation.UNKNOWN:
+            yield _change(job, Action.NONE, f"status {job.status!r} is not known here: left alone")
+        elif current and job.revision == current.revision:
+            yield _second(spec, current, job)
+        else:
+            yield from _predecessor(spec, current, decisions[job.name], job)
+
+
+def _second(spec: Desired, current: ObservedJob, job: ObservedJob) -> Change:
+    """Another active job of the revision: paid for twice, so one is enough."""
+    twice = f"a second job of revision {short(job.revision)}: {current.id} counts"
+    if spec.protect:
+        return _change(job, Action.BLOCKED, f"protect: true: {twice}, but this one is {job.status}")
+    if job.attempt != current.attempt and not _stands(current):
+        return _change(job, Action.NONE, f"{twice}, but that {current.status}; this one goes on")
+    return _change(job, Action.CANCEL, twice)
+
+
+def _stands(job: ObservedJob) -> bool:
+    """Whether a job is worth giving up another for: it goes on, or has its model."""
+    return job.active or job.status == "succeeded"
 
 
 def _predecessor(spec: Desired, current: ObservedJob | None, decision: Change, job: ObservedJob) -> Iterator[Change]:
@@ -189,11 +216,11 @@ def _predecessor(spec: Desired, current: ObservedJob | None, decision: Change, j
             yield _change(job, Action.NONE, f"replace: wait: {job.status}, and goes on to its end")
     elif decision.action is Action.CREATE:
         yield _change(job, Action.CANCEL, f"{then}, once that exists", requires=spec.name)
-    elif current and (current.active or current.status == "succeeded"):
+    elif current and _stands(current):
         yield _change(job, Action.CANCEL, f"{then}: {current.id}")
 
 
-def _prunes(orphans: Sequence[ObservedJob]) -> Iterator[Change]:
+def _prunes(orphans: Iterable[ObservedJob]) -> Iterator[Change]:
     for job in orphans:
         if situation(job) is Situation.UNKNOWN:
             yield _change(job, Action.NONE, f"no spec; status {job.status!r} is not known here: left alone")
@@ -207,19 +234,13 @@ def _change(job: ObservedJob, action: Action, reason: str, *, requires: str | No
     )
 
 
-def _unsafe(
-    changes: Sequence[Change],
-    pruned: set[str],
-    specs: Mapping[str, Desired],
-    observed: Observed,
-    policy: Policy,
-    options: Options,
-) -> Iterator[str]:
+def _unsafe(prunes: Sequence[Change], observed: Observed, policy: Policy, options: Options) -> Iterator[str]:
+    """Say why what is pruned goes too far. ``--allow-empty`` lifts the policy's limit, not one given beside it."""
+    pruned = [c for c in prunes if c.action is Action.CANCEL]
     if options.empty and pruned and not options.allow_empty:
         yield (
             f"the paths hold no spec, and {len(pruned)} active jobs are ours: all would be cancelled. "
             "If that is meant, pass --allow-empty."
         )
     elif not options.empty or options.max_prune:
-        yield from prune_limit(changes, pruned, len(observed.by_name), options.max_prune or policy.max_prune)
-    yield from budget_limit(changes, specs, policy.budget)
+        yield from prune_limit(pruned, len(observed.by_name), options.max_prune or policy.max_prune)

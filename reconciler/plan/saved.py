@@ -1,7 +1,7 @@
 """A plan on paper: what was reviewed, and whether it still holds. Pure.
 
-The file is JSON: ``format`` and ``version`` first, then what the plan was made from, then its changes. A plan of
-another version is refused: it is cheap to make a new one.
+The file is JSON: ``format`` and ``version`` first, then what the plan was made from, then its changes, then a digest of
+it all. A plan of another version, or one that was edited, is refused: it is cheap to make a new one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from reconciler.spec.policy import MaxPrune, Policy
 
 FORMAT = "reconciler-plan"
 VERSION = 1
+_AGAIN = "Make a new one: reconciler plan --out FILE"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def save(
         "warnings": list(plan.warnings),
         "unsafe": list(plan.unsafe),
     }
+    document["digest"] = digest(document)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -73,23 +75,23 @@ def load(text: str) -> SavedPlan:
         StalePlan: it is of another version, or was changed by hand.
         ValueError: it is no saved plan at all.
     """
-    document = json.loads(text)
+    try:
+        document = json.loads(text)
+    except RecursionError:
+        document = None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise ValueError("not a saved plan")
     if document.get("version") != VERSION:
         raise StalePlan(
             f"This plan is of version {document.get('version')}; this program reads version {VERSION}.",
-            hint="Make a new one: reconciler plan --out FILE",
+            hint=_AGAIN,
         )
+    if document.pop("digest", None) != digest(document):
+        raise StalePlan("This saved plan was changed after it was made.", hint=_AGAIN)
     try:
-        saved = _read(document)
-    except (KeyError, TypeError, ValueError) as error:
-        raise StalePlan("This saved plan is damaged.", hint="Make a new one: reconciler plan --out FILE") from error
-    if saved.plan.fingerprint != document["fingerprint"]:
-        raise StalePlan(
-            "This saved plan was changed after it was made.", hint="Make a new one: reconciler plan --out FILE"
-        )
-    return saved
+        return _read(document)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise StalePlan("This saved plan is damaged.", hint=_AGAIN) from error
 
 
 def _read(document: Mapping[str, Any]) -> SavedPlan:

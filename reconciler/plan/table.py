@@ -3,7 +3,7 @@
 ::
 
     desired    the job that counts                    action
-    running    none                                   create, or wait, or blocked (its base, a predecessor)
+    running    none                                   create, or wait, or blocked (a predecessor, its base, adopt)
     running    in flight, or a status nobody knows    none
     running    paused                                 resume
     running    succeeded                              none: converged
@@ -100,6 +100,11 @@ class Subject:
     now: float
 
 
+def adopts(spec: Desired) -> str | None:
+    """Return the id of the job a spec adopts, as long as its revision is the one that job was made from."""
+    return spec.adopt.job if spec.adopt and spec.adopt.revision == spec.revision else None
+
+
 def decide(subject: Subject) -> Change:  # noqa: C901, PLR0911, PLR0912 - a table has as many rows as it has
     """Find the row of the table."""
     spec, job = subject.spec, subject.job
@@ -143,6 +148,12 @@ def decide(subject: Subject) -> Change:  # noqa: C901, PLR0911, PLR0912 - a tabl
 def _create(subject: Subject, attempt: int, reason: str) -> Change:
     """Create, unless a predecessor or the base model stands in the way."""
     spec, base = subject.spec, subject.base
+    if subject.job is None and (adopted := adopts(spec)):
+        return _plain(
+            subject,
+            Action.BLOCKED,
+            f"adopts {adopted}, which is not here or counts for another spec; remove `adopt` to train a job of its own",
+        )
     if subject.predecessors:
         old = subject.predecessors[0]
         if spec.protect:
@@ -166,7 +177,7 @@ def _create(subject: Subject, attempt: int, reason: str) -> Change:
         attempt=attempt,
         diff=_diff(subject),
         model=base.model,
-        notes=(base.note,) if base.note else (),
+        notes=tuple(note for note in (base.note, _silent_note(subject)) if note),
     )
 
 
@@ -178,12 +189,10 @@ def _failed(subject: Subject) -> Change:
         return _create(subject, job.attempt + 1, f"{job.id} failed{code}; another attempt was asked for")
     if job.error_code not in TRANSIENT_CODES:
         return _on_job(subject, Action.BLOCKED, f"failed{code}: {why}")
+    limit = f"attempt {job.attempt}, retry.limit {spec.retry_limit}"
     if job.attempt > spec.retry_limit:
-        spent = f"attempt {job.attempt} of {spec.retry_limit + 1}" if spec.retry_limit else "retry.limit is 0"
-        return _on_job(subject, Action.BLOCKED, f"failed{code}, which may pass, but {spent}: {why}")
-    return _create(
-        subject, job.attempt + 1, f"attempt {job.attempt} of {spec.retry_limit + 1} failed{code}, which may pass"
-    )
+        return _on_job(subject, Action.BLOCKED, f"failed{code}, which may pass, but no retry is left ({limit}): {why}")
+    return _create(subject, job.attempt + 1, f"{job.id} failed{code}, which may pass ({limit})")
 
 
 def _cancelled(subject: Subject) -> Change:
@@ -201,6 +210,16 @@ def _diff(subject: Subject) -> tuple[Difference, ...]:
     if subject.latest is None:
         return ()
     return difference(subject.spec, subject.base.model, subject.latest, subject.observed)
+
+
+def _silent_note(subject: Subject) -> str:
+    """Explain a revision whose difference no job shows."""
+    if subject.latest is None or _diff(subject):
+        return ""
+    return (
+        f"{subject.latest.id} of revision {short(subject.latest.revision)} shows no difference: what changed is "
+        "`rerun`, or a value now left to the server"
+    )
 
 
 def _plain(subject: Subject, action: Action, reason: str) -> Change:
