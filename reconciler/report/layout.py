@@ -11,7 +11,7 @@ from reconciler.report.style import Span, paint
 
 _TOKENS = re.compile(r" +|[^ ]+")
 _NARROWEST = 32
-_NARROWEST_TEXT = 24
+_NARROWEST_TEXT = 16
 
 
 def cells(text: str) -> int:
@@ -43,15 +43,16 @@ def fold(line: Sequence[Span], width: int | None, hang: int = 0) -> Iterator[lis
 
     A word longer than a line is cut. No line ends in spaces.
     """
+    line = _stripped(list(line))
     if width is None or sum(cells(text) for text, _ in line) <= width:
-        yield _stripped(list(line))
+        yield line
         return
     hang = min(hang, max(width - _NARROWEST_TEXT, width // 2))
     current: list[Span] = []
     used = start = 0
     for word, style in _words(line):
         rest = word
-        if used > start and used + cells(word) > width:
+        if used > max(start, hang) and used + cells(word) > width:
             yield _stripped(current)
             current, used, start = [(" " * hang, "")], hang, hang
             rest = word.lstrip(" ")

@@ -50,7 +50,7 @@ def render_status(rows: Sequence[StatusRow], *, now: float, color: bool, width: 
     if not rows:
         page.line("No jobs.")
         return str(page)
-    table(page, _HEAD, [Row(_cells(row, now), _error(row)) for row in rows], spill=2)
+    table(page, _HEAD, [Row(_cells(row, now), _error(row)) for row in rows], spill=3)
     page.blank()
     page.line((_conclusion(rows), "title"))
     return str(page)

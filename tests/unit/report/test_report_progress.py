@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 
 import pytest
 
@@ -104,3 +106,16 @@ def test_a_terminal_shows_notes_and_keeps_the_last_picture(color: bool) -> None:
     assert "1 running" in said
     assert "\x1b[2J" not in said
     assert ("\x1b[36m" in said) is color
+
+
+def test_a_pipe_never_pays_for_rich() -> None:
+    script = (
+        "import sys\n"
+        "from reconciler.plan.model import Plan\n"
+        "from reconciler.report import plan_text, plan_json, plan_markdown, outcomes, status, events, checkpoints, outputs\n"
+        "from reconciler.report.progress import progress\n"
+        "plan_text.render_plan(Plan.of('o', 's', []), color=True, width=80)\n"
+        "progress(sys.stderr, interactive=False, color=True).note('hello')\n"
+        "sys.exit('rich' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
