@@ -29,18 +29,17 @@ def _number(value: object) -> object:
     return value
 
 
-Count = Annotated[int, BeforeValidator(_number)]
-Amount = Annotated[float, BeforeValidator(_number)]
+_Number = BeforeValidator(_number)  # after the bounds in each list, so that a schema shows them
 
-BatchSize = Annotated[Auto | Annotated[Count, Field(ge=1, le=256)], Field(description="Rows a step.")]
+BatchSize = Annotated[Auto | Annotated[int, Field(ge=1, le=256), _Number], Field(description="Rows a step.")]
 LearningRateMultiplier = Annotated[
-    Auto | Annotated[Amount, Field(gt=0)], Field(description="Of the model's base learning rate.")
+    Auto | Annotated[float, Field(gt=0), _Number], Field(description="Of the model's base learning rate.")
 ]
-Epochs = Annotated[Auto | Annotated[Count, Field(ge=1, le=50)], Field(description="Passes over the data.")]
+Epochs = Annotated[Auto | Annotated[int, Field(ge=1, le=50), _Number], Field(description="Passes over the data.")]
 Beta = Annotated[
-    Auto | Annotated[Amount, Field(gt=0, le=2)], Field(description="Weight of the penalty between policies.")
+    Auto | Annotated[float, Field(gt=0, le=2), _Number], Field(description="Weight of the penalty between policies.")
 ]
 ComputeMultiplier = Annotated[
-    Auto | Annotated[Amount, Field(gt=0.00001, le=10)], Field(description="Compute spent on exploration.")
+    Auto | Annotated[float, Field(gt=0.00001, le=10), _Number], Field(description="Compute spent on exploration.")
 ]
-EvalCount = Annotated[Auto | Annotated[Count, Field(ge=1)], Field(description="A number of steps or samples.")]
+EvalCount = Annotated[Auto | Annotated[int, Field(ge=1), _Number], Field(description="A number of steps or samples.")]
