@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from reconciler.report.style import Span, paint
 
@@ -63,8 +64,7 @@ def fold(line: Sequence[Span], width: int | None, hang: int = 0) -> Iterator[lis
         if rest:
             current.append((rest, style))
             used += cells(rest)
-    if used > start:
-        yield _stripped(current)
+    yield _stripped(current)
 
 
 def _words(line: Iterable[Span]) -> Iterator[Span]:
@@ -74,14 +74,10 @@ def _words(line: Iterable[Span]) -> Iterator[Span]:
 
 
 def _cut(word: str, room: int) -> tuple[str, str]:
-    """Split a word so that its head fits; at least one character is taken, so that folding always ends."""
-    taken = 0
-    for index, character in enumerate(word):
-        taken += _cells_of(character)
-        if taken > room:
-            at = max(index, 1)
-            return word[:at], word[at:]
-    return word, ""
+    """Split a word wider than ``room``; at least one character is taken, so that folding always ends."""
+    ends = enumerate(accumulate(map(_cells_of, word)))
+    at = max(1, next(index for index, end in ends if end > room))
+    return word[:at], word[at:]
 
 
 def _stripped(line: list[Span]) -> list[Span]:

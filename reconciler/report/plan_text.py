@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from reconciler.report.style import LOOKS, Span
 from reconciler.report.words import conclusion, matching, revision, sides
 
 _LONGEST_NAME = 32
-_NARROWEST_REASON = 40
+_NARROWEST_REASON = 60
 _NAMES_LISTED = 5
 
 
@@ -88,8 +89,9 @@ def heading(change: Change, columns: Columns) -> list[Span]:
 
 def put_change(page: Page, change: Change, columns: Columns) -> None:
     """Put a change on a page: its columns, the reason, and below them what it sends and what differs."""
-    job = clean(change.job_id or "")
-    why: list[Span] = [(clean(change.reason), ""), ("" if job in change.reason else f"  {job}", "dim")]
+    why: list[Span] = [(clean(change.reason), "")]
+    if change.job_id and not _names(change.reason, change.job_id):
+        why.append((f"  {clean(change.job_id)}", "dim"))
     if columns.beside:
         page.line(*heading(change, columns), *why, hang=columns.reason)
     else:
@@ -110,6 +112,11 @@ def put_change(page: Page, change: Change, columns: Columns) -> None:
             page.line(*left, clean(value), hang=hang)
     if facts:
         page.blank()
+
+
+def _names(reason: str, job: str) -> bool:
+    """Whether a reason says this very id: part of a longer one is another job's."""
+    return re.search(rf"(?<![\w-]){re.escape(job)}(?![\w-])", reason) is not None
 
 
 def _facts(change: Change) -> Iterator[tuple[str, str]]:

@@ -26,14 +26,9 @@ def counts(summary: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
-def jobs(count: int, one: str, many: str) -> str:
-    """Return ``1 job matches its spec`` or ``3 jobs match their specs``: the verb phrase is the caller's."""
-    return f"1 job {one}" if count == 1 else f"{count} jobs {many}"
-
-
 def matching(count: int) -> str:
     """Return how many jobs are as their specs want them."""
-    return jobs(count, "matches its spec", "match their specs")
+    return "1 job matches its spec" if count == 1 else f"{count} jobs match their specs"
 
 
 def conclusion(plan: Plan) -> str:

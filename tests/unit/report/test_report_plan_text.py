@@ -56,6 +56,10 @@ def test_a_job_that_the_reason_names_is_not_named_twice() -> None:
     assert text(Change("a", Action.BLOCKED, "job ftjob-1 failed", "ftjob-1")).count("ftjob-1") == 1
 
 
+def test_a_reason_that_names_a_longer_id_does_not_hide_the_job() -> None:
+    assert "  ftjob-1\n" in text(Change("a", Action.CANCEL, "ftjob-12 counts, not xftjob-1", "ftjob-1"))
+
+
 def test_differences_are_aligned_field_by_field() -> None:
     diff = (Difference("seed", None, "7"), Difference("hyperparameters.n_epochs", "3", None))
     lines = text(Change("a", Action.CREATE, "r", diff=diff, model="base")).splitlines()

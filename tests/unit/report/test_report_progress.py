@@ -112,7 +112,8 @@ def test_a_pipe_never_pays_for_rich() -> None:
     script = (
         "import sys\n"
         "from reconciler.plan.model import Plan\n"
-        "from reconciler.report import plan_text, plan_json, plan_markdown, outcomes, status, events, checkpoints, outputs\n"
+        "from reconciler.report import plan_text, plan_json, plan_markdown, outcomes, outputs\n"
+        "from reconciler.report import checkpoints, events, fault, status\n"
         "from reconciler.report.progress import progress\n"
         "plan_text.render_plan(Plan.of('o', 's', []), color=True, width=80)\n"
         "progress(sys.stderr, interactive=False, color=True).note('hello')\n"
