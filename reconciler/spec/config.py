@@ -15,7 +15,7 @@ from reconciler.errors import Problem, SpecError, UsageError
 from reconciler.spec import documents
 from reconciler.spec.documents import Path
 from reconciler.spec.faults import did_you_mean, dotted, faults
-from reconciler.spec.model import FLAT, IN_WORDS, Line, Section, Spec
+from reconciler.spec.model import FLAT, IN_WORDS, OneLine, Section, Spec
 from reconciler.spec.overlay import merge
 from reconciler.spec.policy import Policy
 from reconciler.spec.remote import git_remote
@@ -62,8 +62,9 @@ def _server_word(text: str) -> str:
     return text
 
 
-Variable = Annotated[Line, BeforeValidator(_variable)]
-BaseUrl = Annotated[str, AfterValidator(_url), Field(description="The API's base URL, such as .../v1.")]
+EnvironmentName = Annotated[str, Field(pattern=_ENVIRONMENT)]
+Variable = Annotated[str, BeforeValidator(_variable)]
+BaseUrl = Annotated[str, Field(description="The API's base URL, such as .../v1."), AfterValidator(_url)]
 
 
 class _Connection(Section):
@@ -88,7 +89,7 @@ class ServerProfile(_Connection):
 class Server(_Connection):
     """A server described in place, or a profile with changes."""
 
-    profile: Annotated[Line | None, Field(description="A profile of servers that this one starts from.")] = None
+    profile: Annotated[str | None, Field(description="A profile of servers that this one starts from.")] = None
     base_url: BaseUrl | None = None
 
     @model_validator(mode="after")
@@ -130,38 +131,31 @@ class Environment(Section):
     """What differs in one environment."""
 
     owner_suffix: Annotated[
-        Annotated[Line, Field(min_length=1, max_length=64)] | None,
+        Annotated[str, Field(min_length=1, max_length=64), OneLine] | None,
         Field(description="Added to the owner after '@', so that environments keep apart; its name unless told."),
     ] = None
     server: Annotated[ServerChoice | None, Field(description="Another server.")] = None
     policy: Annotated[Limits | None, Field(description="Other limits; what is not named stays.")] = None
-    overrides: Annotated[
-        dict[str, Any],
-        Field(
-            default_factory=dict,
-            description="Fields of every spec. Mappings merge key by key, lists and values replace, null removes.",
-        ),
-    ]
+    overrides: dict[str, Any] = Field(
+        default={},
+        description="Fields of every spec. Mappings merge key by key, lists and values replace, null removes.",
+    )
 
 
 class Config(Section):
     """A repository's settings."""
 
     owner: Annotated[
-        Annotated[Line, Field(min_length=1, max_length=MAX_OWNER)] | None,
+        Annotated[str, Field(min_length=1, max_length=MAX_OWNER), OneLine] | None,
         Field(description="Whose jobs these are; unless told, the git remote's host/organization/repository."),
     ] = None
     server: Annotated[
         ServerChoice | None, Field(description="A URL, the name of a profile in servers, local, or a mapping.")
     ] = None
-    servers: Annotated[
-        dict[Annotated[str, Field(pattern=_ENVIRONMENT)], ServerProfile],
-        Field(default_factory=dict, description="Server profiles by name."),
-    ]
-    environments: Annotated[
-        dict[Annotated[str, Field(pattern=_ENVIRONMENT)], Environment],
-        Field(default_factory=dict, description="Environments by name, chosen on the command line."),
-    ]
+    servers: dict[EnvironmentName, ServerProfile] = Field(default={}, description="Server profiles by name.")
+    environments: dict[EnvironmentName, Environment] = Field(
+        default={}, description="Environments by name, chosen on the command line."
+    )
     policy: Annotated[Limits, Field(description="The limits of this repository.")] = Policy()
 
     def within(self, environment: str | None) -> Config:

@@ -21,11 +21,11 @@ from reconciler.spec.tree import SpecFile, spec_files
 
 @dataclass(frozen=True)
 class Draft:
-    """A valid spec. ``file`` is the absolute path of the file it stands in."""
+    """A valid spec, and the file it stands in."""
 
     spec: Spec
     origin: Origin
-    file: str
+    file: SpecFile
 
 
 class Gatherer:
@@ -79,11 +79,11 @@ class Gatherer:
         for document in found:
             self.empty = False
             try:
-                self._take(document, file.path)
+                self._take(document, file)
             except SpecError as error:
                 self.problems += error.problems
 
-    def _take(self, document: Document, path: str) -> None:
+    def _take(self, document: Document, file: SpecFile) -> None:
         raw = document.value()
         if not isinstance(raw, Mapping):
             raise SpecError([document.problem((), "a spec is a mapping of fields: name, model, training_file, ...")])
@@ -97,9 +97,9 @@ class Gatherer:
         if variants[0].choices:
             self.matrices[merged["name"]] = [variant.raw["name"] for variant in variants]
         for variant in variants:
-            self._take_variant(variant, Origin(document, self._overrides, variant.choices), path)
+            self._take_variant(variant, Origin(document, self._overrides, variant.choices), file)
 
-    def _take_variant(self, variant: Variant, origin: Origin, path: str) -> None:
+    def _take_variant(self, variant: Variant, origin: Origin, file: SpecFile) -> None:
         if not self._claim(variant.raw.get("name"), origin):
             return
         form = canonical(variant.raw)
@@ -112,7 +112,7 @@ class Gatherer:
                 for fault in faults(error, form.body, Spec, FLAT)
             ]
         else:
-            self.drafts[spec.name] = Draft(spec, origin, path)
+            self.drafts[spec.name] = Draft(spec, origin, file)
 
     def _claim(self, name: object, origin: Origin) -> bool:
         """Give a name to the first who asks."""

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePath
+from pathlib import Path, PureWindowsPath
 from typing import BinaryIO
 
 from reconciler.cache import Cache
@@ -23,6 +23,7 @@ from reconciler.spec.revision import chained, revision
 from reconciler.spec.tree import CONFIG, SpecFile, shown_path
 
 STDIN = "-"
+STDIN_NAME = "<stdin>"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def load(
     for given in dict.fromkeys(paths):
         if given == STDIN:
             data = stdin.read(documents.MAX_BYTES + 1) if stdin else b""
-            gatherer.read(SpecFile(str(cwd / "<stdin>"), "<stdin>"), data)
+            gatherer.read(SpecFile(str(cwd / STDIN_NAME), STDIN_NAME), data)
         else:
             gatherer.find(given, cwd)
     resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
@@ -95,7 +96,7 @@ def _root(paths: Sequence[str], cwd: Path) -> Path:
 def _require_relative(given: str) -> None:
     if "://" in given:
         raise DataError("is a URL; download it into the repository")
-    if Path(given).is_absolute():
+    if given.startswith(("/", "~")) or PureWindowsPath(given).drive:
         raise DataError("is an absolute path; give one relative to this file")
 
 
@@ -158,8 +159,8 @@ class _Resolver:
     def _file(self, draft: Draft, key: str, given: str, minimum: int) -> DataFile | str:
         if FILE_ID.fullmatch(given):
             return given
-        path = os.path.normpath(Path(draft.file).parent / given)
-        relative = PurePath(os.path.relpath(path, self._root)).as_posix()
+        path = os.path.normpath(f"{os.path.split(draft.file.path)[0]}/{given}")
+        relative = self._relative(path)
         unknown = DataFile(relative, "", 0, 0)
         if self._data is None:
             return unknown
@@ -172,6 +173,11 @@ class _Resolver:
         if facts.odd:
             self.warnings.append(f"{relative}: {facts.odd}")
         return DataFile(relative, facts.digest, facts.size, facts.rows)
+
+    def _relative(self, path: str) -> str:
+        prefix = f"{self._root}{os.sep}"
+        relative = path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, self._root)
+        return relative.replace(os.sep, "/")
 
     def _desired(
         self,
@@ -213,5 +219,7 @@ class _Resolver:
             rerun=spec.rerun,
             adopt=Adopt(spec.adopt.job, spec.adopt.revision) if spec.adopt else None,
             permissions=tuple(spec.permissions),
-            source=Source(PurePath(os.path.relpath(draft.file, self._root)).as_posix(), document.starts),
+            source=Source(
+                STDIN_NAME if document.file == STDIN_NAME else self._relative(draft.file.path), document.starts
+            ),
         )

@@ -95,18 +95,19 @@ def _flag(value: object) -> object:
     return value
 
 
-Line = Annotated[str, AfterValidator(_one_line)]
+OneLine = AfterValidator(_one_line)
+Text = BeforeValidator(_quoted)
+Whole = BeforeValidator(_whole)
 Name = Annotated[
     str,
-    BeforeValidator(_quoted),
     Field(
         pattern=_NAME,
         description="The job's name, unique for the owner: lower-case letters, digits, dots and dashes.",
     ),
+    Text,
 ]
-Model = Annotated[Line, Field(min_length=1, max_length=256)]
-Reference = Annotated[Line, Field(min_length=1, max_length=1024)]
-Count = Annotated[int, BeforeValidator(_whole)]
+Model = Annotated[str, Field(min_length=1, max_length=256), OneLine]
+Reference = Annotated[str, Field(min_length=1, max_length=1024), OneLine]
 
 
 class Section(BaseModel):
@@ -120,7 +121,7 @@ class Chain(Section):
 
     job: Annotated[Name, Field(description="The name of the spec whose model this one starts from.")]
     checkpoint: Annotated[
-        Literal["best", "last"] | Annotated[Count, Field(ge=1)],
+        Literal["best", "last"] | Annotated[int, Field(ge=1), Whole],
         Field(description="Which of its checkpoints: best (lowest validation loss), last, or a step number."),
     ] = "last"
 
@@ -128,18 +129,14 @@ class Chain(Section):
 class Retry(Section):
     """What to do about transient failures."""
 
-    limit: Annotated[Count, Field(ge=0, le=10, description="How many more attempts a job gets.")] = 0
+    limit: Annotated[int, Field(ge=0, le=10, description="How many more attempts a job gets."), Whole] = 0
 
 
 class AdoptJob(Section):
     """A job made elsewhere that counts as this spec's."""
 
-    job: Annotated[Line, Field(pattern=_JOB_ID, description="The job's id, ftjob-...")]
-    revision: Annotated[
-        str,
-        BeforeValidator(_quoted),
-        Field(pattern=_DIGEST, description="The spec's revision that the job stands for."),
-    ]
+    job: Annotated[str, Field(pattern=_JOB_ID, description="The job's id, ftjob-...")]
+    revision: Annotated[str, Field(pattern=_DIGEST, description="The spec's revision that the job stands for."), Text]
 
 
 def _model_form(value: object) -> str:
@@ -162,7 +159,7 @@ class Spec(Section):
         Reference | None, Field(description="JSONL for validation: a path relative to this file, or a file id.")
     ] = None
     suffix: Annotated[
-        Annotated[Line, Field(min_length=1, max_length=64)] | None,
+        Annotated[str, Field(min_length=1, max_length=64), OneLine] | None,
         Field(description="Becomes part of the model's name."),
     ] = None
     seed: Annotated[Seed | None, Field(description="Makes a run repeatable, as far as the server can.")] = None
@@ -172,8 +169,8 @@ class Spec(Section):
     ] = []
     metadata: Annotated[
         dict[
-            Annotated[str, AfterValidator(_not_reserved), Field(min_length=1, max_length=64)],
-            Annotated[MetadataValue, BeforeValidator(_quoted), AfterValidator(_one_line)],
+            Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_not_reserved)],
+            Annotated[MetadataValue, OneLine, Text],
         ],
         Field(max_length=13, description="Labels of the job. They may change without a new run."),
     ] = {}
@@ -183,15 +180,17 @@ class Spec(Section):
     ] = "cancel"
     retry: Annotated[Retry, Field(description="Further attempts after transient failures.")] = Retry()
     protect: Annotated[
-        bool, BeforeValidator(_flag), Field(description="true: the job is never cancelled or replaced.")
+        bool, Field(description="true: the job is never cancelled or replaced."), BeforeValidator(_flag)
     ] = False
     priority: Annotated[
-        Count, Field(ge=-1000, le=1000, description="Who goes first where max_active is reached; higher is earlier.")
+        int,
+        Field(ge=-1000, le=1000, description="Who goes first where max_active is reached; higher is earlier."),
+        Whole,
     ] = 0
     rerun: Annotated[
-        Annotated[Line, Field(min_length=1, max_length=256)] | None,
-        BeforeValidator(_quoted),
+        Annotated[str, Field(min_length=1, max_length=256), OneLine] | None,
         Field(description="Any text; a new one buys another run of the same settings."),
+        Text,
     ] = None
     adopt: Annotated[AdoptJob | None, Field(description="Bind a job made elsewhere to this spec.")] = None
     permissions: Annotated[
