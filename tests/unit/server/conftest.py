@@ -1,0 +1,58 @@
+"""A store, and the whole application on it, called in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from fastapi.testclient import TestClient
+
+from reconciler.server.app import create_app
+from reconciler.server.context import Settings
+from reconciler.server.engine import Engine
+from reconciler.server.store import Store
+from reconciler.server.trainers.simulated import SimulatedTrainer
+
+
+class Serve(Protocol):
+    """Starts an application on a directory; it ends with the test."""
+
+    def __call__(self, directory: Path, *, speed: float = ..., settings: Settings | None = ...) -> TestClient: ...
+
+
+@contextmanager
+def application(directory: Path, speed: float, settings: Settings | None) -> Iterator[TestClient]:
+    store = Store(directory)
+    engine = Engine(store, SimulatedTrainer(speed=speed))
+    engine.start()
+    try:
+        with TestClient(create_app(store, engine, settings), base_url="http://test/v1/") as client:
+            yield client
+    finally:
+        engine.stop()
+        store.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def start(directory: Path, *, speed: float = 100.0, settings: Settings | None = None) -> TestClient:
+            return stack.enter_context(application(directory, speed, settings))
+
+        yield start
+
+
+@pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path)
+    yield store
+    store.close()

@@ -1,0 +1,119 @@
+"""A real server in a process of its own, that a test may kill at any moment, and the rows it needs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+PROGRAM = """
+import asyncio, pathlib, sys
+from reconciler.server.serve import serve
+asyncio.run(serve(pathlib.Path(sys.argv[1]), port=0, speed=float(sys.argv[2]), ready=lambda url: print(url, flush=True)))
+"""
+
+
+class ServeProcess:
+    """Serves ``directory`` until the block ends. ``kill`` ends it as a power cut would; ``start`` brings it back."""
+
+    def __init__(self, directory: Path, *, speed: float = 1.0) -> None:
+        self.directory = directory
+        self.speed = speed
+        self.client = httpx.Client()
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-c", PROGRAM, str(self.directory), str(self.speed)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        url = self._process.stdout.readline().strip()
+        assert url, "the server did not start"
+        self.client.close()
+        self.client = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal to the process that was started here, and wait; return its exit code."""
+        assert self._process is not None
+        process, self._process = self._process, None
+        process.send_signal(number)
+        code = process.wait(20)
+        assert process.stdout is not None
+        process.stdout.close()
+        return code
+
+    def kill(self) -> None:
+        self.end(signal.SIGKILL)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._process is not None:
+            self.kill()
+        self.client.close()
+
+
+def rows(count: int = 40, *, word: str = "seven") -> bytes:
+    """Chat rows that are good for supervised training."""
+    chats = (
+        {"messages": [{"role": "user", "content": f"{word} plus {n}?"}, {"role": "assistant", "content": str(7 + n)}]}
+        for n in range(count)
+    )
+    return b"".join(json.dumps(chat).encode() + b"\n" for chat in chats)
+
+
+def upload(client: httpx.Client, content: bytes | None = None, name: str = "train.jsonl") -> str:
+    files = {"file": (name, rows() if content is None else content)}
+    answer = client.post("files", data={"purpose": "fine-tune"}, files=files)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def create(client: httpx.Client, training_file: str, **settings: Any) -> dict[str, Any]:
+    body = {"model": "gpt-4o-mini", "training_file": training_file, "seed": 7, **settings}
+    answer = client.post("fine_tuning/jobs", json=body)
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def retrieve(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    answer = client.get(f"fine_tuning/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    return dict(answer.json())
+
+
+def reach(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
+    """Wait until a job has one of these statuses."""
+    deadline = time.monotonic() + seconds
+    while (job := retrieve(client, job_id))["status"] not in statuses:
+        assert job["status"] not in {"succeeded", "failed", "cancelled"}, job
+        assert time.monotonic() < deadline, job
+        time.sleep(0.02)
+    return job
+
+
+def everything(client: httpx.Client, job_id: str, what: str) -> list[dict[str, Any]]:
+    """All events or checkpoints of a job, oldest first."""
+    found: list[dict[str, Any]] = []
+    while True:
+        after = {"after": found[-1]["id"]} if found else {}
+        page = client.get(f"fine_tuning/jobs/{job_id}/{what}", params={"limit": 100, **after}).json()
+        found += page["data"]
+        if not page["has_more"]:
+            return found[::-1]
+
+
+def story(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+    """What training made of a job: all that must be the same however often it was interrupted."""
+    steps = [e["data"] for e in everything(client, job["id"], "events") if e["type"] == "metrics"]
+    kept = [(c["step_number"], c["metrics"]) for c in everything(client, job["id"], "checkpoints")]
+    results = client.get(f"files/{job['result_files'][0]}/content").text
+    return {"steps": steps, "checkpoints": kept, "results": results, "tokens": job["trained_tokens"]}
