@@ -46,5 +46,6 @@ def command(
             concurrency=concurrency,
             trainer=trainer,
             speed=speed,
+            ready=lambda url: click.echo(f"Serving {url}"),
         )
     )
