@@ -7,18 +7,19 @@ the next run decides anew. A job that comes back without our metadata is cancell
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Iterable
+from dataclasses import replace
 
+from pydantic import ValidationError
+
+from reconciler.api.client import proves_nothing_happened
 from reconciler.api.types import CreateJob, Job
 from reconciler.apply.body import create_body, keeps_ownership, mismatches
 from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
-from reconciler.errors import ApiError, NotFound, OwnershipLost, PermanentError, ReconcilerError, TransientError
+from reconciler.errors import ApiError, OwnershipLost, PlanError, ReconcilerError, TransientError
 from reconciler.observe.ownership import Ownership, stamp
 from reconciler.plan.model import Change
-
-_LEAST_LAG = 1.0
-"""Seconds to look for a job after an unknown outcome, even where a listing never lags."""
 
 
 async def create(world: World, change: Change) -> Outcome:
@@ -31,26 +32,40 @@ async def create(world: World, change: Change) -> Outcome:
     spec = world.specs[change.name]
     ownership = Ownership(world.owner, change.name, change.revision or spec.revision, change.attempt or 1)
     file_ids = {file.digest: await world.files.ensure(file) for file in spec.files}
-    body = create_body(spec, change.model or "", ownership, file_ids)
+    try:
+        body = create_body(spec, change.model or "", ownership, file_ids)
+    except ValidationError as error:
+        raise PlanError(f"{change.name} cannot be sent as a job: {_first(error)}") from error
     world.follower.job(change.name, "creating")
     try:
         job = await world.api.create_job(body)
     except TransientError as error:
+        if proves_nothing_happened(error):
+            raise
         job = await _look(world, ownership, error)
-    await _verify(world, job, body, ownership)
+    else:
+        await _verify(world, job, body, ownership)
     world.follower.job(change.name, job.status)
     return Outcome(change, "done", job_id=job.id)
 
 
+def _first(error: ValidationError) -> str:
+    fault = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+
+
 async def _look(world: World, ownership: Ownership, error: TransientError) -> Job:
     """Find out whether a create with an unknown outcome made its job."""
-    bound = max(world.lag, _LEAST_LAG)
+    bound = world.visible_within
     world.follower.note(f"{ownership.name}: no clear answer to the create; looking for its job for up to {bound:.0f} s")
     deadline = world.clock() + bound
     pause = 0.1
     while True:
-        if jobs := await owned(world, ownership):
-            return min(jobs, key=lambda j: (j.created_at, j.id))
+        try:
+            if job := _keeper(await owned(world, ownership)):
+                return job
+        except ApiError as silent:
+            world.follower.note(f"{ownership.name}: the jobs cannot be listed either ({silent})")
         if world.clock() >= deadline:
             error.hint = (
                 f"Whether the job was made is unknown: none was seen for {bound:.0f} s. It was not sent again. "
@@ -63,14 +78,20 @@ async def _look(world: World, ownership: Ownership, error: TransientError) -> Jo
 
 async def owned(world: World, ownership: Ownership) -> list[Job]:
     """List the jobs that carry exactly this ownership, whether or not the server filters."""
-    found: list[Job] = []
+    seen: dict[str, Job] = {}
     after: str | None = None
     while True:
         page = await world.api.jobs_page(after=after, metadata=stamp(ownership))
-        found += [job for job in page.data if keeps_ownership(job, ownership)]
-        if not page.has_more or not page.data or page.data[-1].id == after:
-            return found
+        fresh = {job.id: job for job in page.data if job.id not in seen}
+        seen |= fresh
+        if not (page.has_more and fresh):
+            return [job for job in seen.values() if keeps_ownership(job, ownership)]
         after = page.data[-1].id
+
+
+def _keeper(jobs: Iterable[Job]) -> Job | None:
+    """Choose among jobs of one attempt as every reconciler does: the oldest that is not cancelled."""
+    return min(jobs, key=lambda j: (j.status == "cancelled", j.created_at, j.id), default=None)
 
 
 async def _verify(world: World, job: Job, body: CreateJob, ownership: Ownership) -> None:
@@ -93,7 +114,7 @@ async def _again(world: World, job: Job) -> Job:
     """Retrieve a job: some servers answer a create with less than they store."""
     try:
         return await world.api.job(job.id)
-    except (NotFound, TransientError):
+    except ApiError:
         return job
 
 
@@ -111,14 +132,16 @@ async def resolve_duplicate(world: World, outcome: Outcome) -> Outcome:
     Both sides follow the same rule, so exactly one job stays. A listing that cannot be read changes nothing: the next
     run sees both jobs and cancels one.
     """
-    change = outcome.change
+    change, ours = outcome.change, outcome.job_id or ""
     ownership = Ownership(world.owner, change.name, change.revision or "", change.attempt or 1)
-    with contextlib.suppress(ApiError):
-        jobs = [job for job in await owned(world, ownership) if job.status != "cancelled"]
-        keeper = min(jobs, key=lambda j: (j.created_at, j.id), default=None)
-        if keeper and keeper.id != outcome.job_id and outcome.job_id in {job.id for job in jobs}:
-            with contextlib.suppress(PermanentError):
-                await world.api.cancel_job(outcome.job_id)
-            detail = f"another reconciler was first: {keeper.id} counts, {outcome.job_id} was cancelled"
-            return Outcome(change, "done", job_id=keeper.id, detail=detail)
-    return outcome
+    try:
+        jobs = {job.id: job for job in await owned(world, ownership)}
+        keeper = _keeper(jobs.values())
+        if keeper is None or keeper.id == ours or ours not in jobs or jobs[ours].terminal:
+            return outcome
+        await world.api.cancel_job(ours)
+    except ApiError as error:
+        world.follower.note(f"{change.name}: whether another reconciler made it too is left to the next run ({error})")
+        return outcome
+    detail = f"another reconciler was first: {keeper.id} counts, {ours} was cancelled"
+    return replace(outcome, job_id=keeper.id, detail=detail)

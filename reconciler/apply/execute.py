@@ -1,14 +1,15 @@
 """A plan becomes outcomes: create, then resume and pause, then cancel.
 
-Within a phase changes run concurrently, bounded. The first create on a server that is not known to keep metadata runs
-alone: it is its own test. After any error nothing is cancelled.
+Within a phase changes run concurrently, bounded. On a server that is not known to keep metadata, creates run one at a
+time until one of them has shown that it does. After any error nothing is cancelled.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
+from reconciler.api.concurrently import concurrently
 from reconciler.api.types import TERMINAL, Job
 from reconciler.apply.create import create, resolve_duplicate
 from reconciler.apply.model import Outcome
@@ -32,65 +33,63 @@ _PHASES: tuple[tuple[Action, ...], ...] = ((Action.CREATE,), (Action.RESUME, Act
 
 
 async def execute(world: World, plan: Plan) -> list[Outcome]:
-    """Apply a plan. Failures come back as outcomes, one for each acting change, in the plan's order."""
+    """Apply a plan. Failures come back as outcomes, one for each acting change, in the plan's order.
+
+    What the same ``world`` has met before counts: after an error nothing is cancelled, in later plans either.
+    """
     outcomes: dict[Change, Outcome] = {}
     for phase in _PHASES:
         changes = [c for c in plan.changes if c.action in phase]
-        proven = world.proven or Action.CREATE not in phase
-        for batch in [changes] if proven else [changes[:1], changes[1:]]:
-            await _run(world, batch, outcomes)
+        if Action.CREATE in phase:
+            while changes and not (world.proven or world.run.proven):
+                await _run(world, [changes.pop(0)], outcomes)
+        await _run(world, changes, outcomes)
         if Action.CREATE in phase:
             await _settle(world, outcomes)
     return [outcomes[c] for c in plan.changes if c in outcomes]
 
 
 async def _run(world: World, changes: Sequence[Change], outcomes: dict[Change, Outcome]) -> None:
-    gate = asyncio.Semaphore(world.concurrency)
-
     async def one(change: Change) -> None:
-        async with gate:
-            outcomes[change] = _obstacle(change, outcomes) or await _attempt(world, change)
+        outcomes[change] = _obstacle(world, change) or await _attempt(world, change)
 
-    async with asyncio.TaskGroup() as group:
-        for change in changes:
-            group.create_task(one(change))
+    await concurrently(one, changes, limit=world.concurrency)
 
 
-def _obstacle(change: Change, outcomes: dict[Change, Outcome]) -> Outcome | None:
+def _obstacle(world: World, change: Change) -> Outcome | None:
     """Say why a change may not run after what has happened, if so."""
-    failed = [o for o in outcomes.values() if o.result == "failed"]
-    for outcome in failed:
-        if isinstance(outcome.error, STOPS_ALL):
-            return Outcome(
-                change, "skipped", job_id=change.job_id, detail="skipped: every change would meet this error"
-            )
-    if failed and change.action is Action.CANCEL:
-        return Outcome(change, "skipped", job_id=change.job_id, detail="skipped: after an error nothing is cancelled")
-    return None
+    if world.run.halted:
+        detail = "skipped: every change would meet the same error"
+    elif world.run.failed and change.action is Action.CANCEL:
+        detail = "skipped: after an error nothing is cancelled"
+    else:
+        return None
+    return Outcome(change, "skipped", job_id=change.job_id, detail=detail)
 
 
 async def _attempt(world: World, change: Change) -> Outcome:
-    act = _ACTS[change.action]
     try:
-        return await act(world, change)
+        outcome = await _ACTS[change.action](world, change)
+        request_id = world.api.request_ids.get(outcome.job_id or "")
+        outcome = replace(outcome, request_id=request_id)
     except ReconcilerError as error:
         world.follower.job(change.name, "failed")
+        world.run.halted = world.run.halted or isinstance(error, STOPS_ALL)
         request_id = getattr(error, "request_id", None)
-        return Outcome(change, "failed", job_id=change.job_id, error=error, request_id=request_id)
+        outcome = Outcome(change, "failed", job_id=change.job_id, error=error, request_id=request_id)
+    world.run.results[change.key] = outcome.result
+    return outcome
 
 
 async def _settle(world: World, outcomes: dict[Change, Outcome]) -> None:
-    """Resolve duplicates of racing reconcilers among the jobs just created."""
-    created = [o for o in outcomes.values() if o.change.action is Action.CREATE and o.result == "done"]
-    gate = asyncio.Semaphore(world.concurrency)
+    """Resolve duplicates of racing reconcilers among the jobs just created; after an error that is the next run's."""
 
     async def one(outcome: Outcome) -> None:
-        async with gate:
-            outcomes[outcome.change] = await resolve_duplicate(world, outcome)
+        outcomes[outcome.change] = await resolve_duplicate(world, outcome)
 
-    async with asyncio.TaskGroup() as group:
-        for outcome in created:
-            group.create_task(one(outcome))
+    if not world.run.failed:
+        created = [o for o in outcomes.values() if o.result == "done"]
+        await concurrently(one, created, limit=world.concurrency)
 
 
 async def _resume(world: World, change: Change) -> Outcome:

@@ -6,20 +6,24 @@ plan is made of the same specs: what waited for it (a chain, a free slot, a retr
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
+from reconciler.api.concurrently import concurrently
 from reconciler.api.types import Event, Job
-from reconciler.apply.execute import STOPS_ALL, execute
+from reconciler.apply.execute import execute
 from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
-from reconciler.errors import NotFound, ReconcilerError, TransientError
+from reconciler.errors import ApiError, NotFound, TransientError
 from reconciler.observe.state import Observed, ObservedJob
 from reconciler.plan.model import Action, Change, Plan
 
-_MOST_FAILING_ROUNDS = 3
-_MOST_SILENT_POLLS = 5
+T = TypeVar("T")
+
+_MOST_SILENT_CALLS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +49,10 @@ class Poll:
 async def follow(
     world: World, replan: Callable[[], Awaitable[View]], approved: frozenset[str], poll: Poll
 ) -> tuple[Plan, list[Outcome]]:
-    """Go on until every job has ended and nothing more can be done.
+    """Go on until every job has ended and nothing more can be done, or an error stops everything.
 
     ``approved`` holds the ids of the jobs that the approved plan saw: of the others none is cancelled, since they may
-    be the work of newer specs than ours.
+    be the work of newer specs than ours. Nothing that ``world`` has tried before is tried again.
 
     Returns:
         The last plan, and the outcomes of everything applied on the way.
@@ -57,26 +61,35 @@ async def follow(
         ReconcilerError: the server stayed silent; the jobs go on without us.
     """
     outcomes: list[Outcome] = []
-    failing = 0
+    visible_at = world.clock() + world.visible_within
     while True:
-        view = await replan()
-        todo = _restrict(view.plan, approved)
-        if todo.has_changes and failing < _MOST_FAILING_ROUNDS:
-            done = await execute(world, todo)
-            outcomes += done
-            errors = [o.error for o in done if o.error]
-            failing = failing + 1 if errors else 0
-            if any(isinstance(error, STOPS_ALL) for error in errors):
-                failing = _MOST_FAILING_ROUNDS
-            continue
-        watched = _watched(view)
-        if not watched:
+        view = await _patiently(world, poll, replan)
+        if world.run.halted:
             return view.plan, outcomes
-        await _until_one_changes(world, watched, poll)
+        todo = _todo(world, view.plan, approved)
+        if todo.has_changes:
+            outcomes += await execute(world, todo)
+            visible_at = world.clock() + world.visible_within
+        elif world.clock() < visible_at and any(world.run.made(c) for c in view.plan.changes):
+            await world.sleep(poll.shortest)
+        elif watched := _watched(view):
+            await _until_one_changes(world, watched, poll)
+        else:
+            return view.plan, outcomes
 
 
-def _restrict(plan: Plan, approved: frozenset[str]) -> Plan:
-    kept = [c for c in plan.changes if c.action is not Action.CANCEL or c.job_id in approved]
+def _todo(world: World, plan: Plan, approved: frozenset[str]) -> Plan:
+    """Leave out what must not be done in this run; a create goes together with the cancel of its predecessor."""
+
+    def may(change: Change) -> bool:
+        retries = world.specs[change.name].retry_limit if change.action is Action.CREATE else 0
+        return world.run.allows(change, retries)
+
+    spared = {c for c in plan.changes if c.action is Action.CANCEL and (world.run.failed or c.job_id not in approved)}
+    stranded = {c.requires for c in spared}
+    kept = [c for c in plan.changes if c not in spared and c.name not in stranded and may(c)]
+    created = {c.name for c in kept if c.action is Action.CREATE}
+    kept = [c for c in kept if c.requires is None or c.requires in created]
     return Plan.of(plan.owner, plan.server, kept, plan.warnings)
 
 
@@ -89,46 +102,57 @@ def _watched(view: View) -> dict[str, ObservedJob]:
 
 
 async def _until_one_changes(world: World, watched: Mapping[str, ObservedJob], poll: Poll) -> None:
-    pause, silent = poll.shortest, 0
+    pause = poll.shortest
+
+    async def one_changed() -> bool:
+        changed = await concurrently(partial(_changed, world, poll), watched.values(), limit=world.concurrency)
+        return any(changed)
+
     while True:
         await world.sleep(pause)
-        try:
-            jobs = await _look(world, watched, poll)
-        except TransientError as error:
-            silent += 1
-            if silent >= _MOST_SILENT_POLLS:
-                error.hint = "The jobs go on without this command. Run it again to follow them."
-                raise
-            world.follower.note(f"no answer ({error}); looking again")
-            continue
-        silent = 0
-        if any(job is None or job.status != watched[job_id].status for job_id, job in jobs.items()):
+        if await _patiently(world, poll, one_changed):
             return
         pause = min(pause * 1.5, poll.longest)
 
 
-async def _look(world: World, watched: Mapping[str, ObservedJob], poll: Poll) -> dict[str, Job | None]:
-    gate = asyncio.Semaphore(world.concurrency)
+async def _changed(world: World, poll: Poll, watched: ObservedJob) -> bool:
+    """Look at a job, and say whether it is another than it was. One that is gone is."""
+    try:
+        job = await world.api.job(watched.id)
+    except NotFound:
+        return True
+    await _tell(world, watched.name, job, poll)
+    return job.status != watched.status
 
-    async def one(job_id: str) -> Job | None:
-        async with gate:
-            try:
-                job = await world.api.job(job_id)
-            except NotFound:
-                return None
-            await _tell(world, watched[job_id].name, job, poll)
-            return job
 
-    return dict(zip(watched, await asyncio.gather(*map(one, watched)), strict=True))
+async def _patiently(world: World, poll: Poll, call: Callable[[], Awaitable[T]]) -> T:
+    """Call, and after an error that may pass call again, a few times."""
+    for _ in range(_MOST_SILENT_CALLS - 1):
+        try:
+            return await call()
+        except TransientError as error:
+            world.follower.note(f"no answer ({error}); looking again")
+            await world.sleep(poll.longest)
+    try:
+        return await call()
+    except TransientError as error:
+        error.hint = "The jobs go on without this command. Run it again to follow them."
+        raise
+
+
+async def _newest_metrics(job: Job, poll: Poll) -> Mapping[str, object]:
+    """Read the numbers of a running job's newest step; none where they cannot be had, since nothing depends on them."""
+    if poll.events and job.status == "running":
+        with contextlib.suppress(ApiError):
+            for event in await poll.events(job.id):
+                if event.type == "metrics" and event.data:
+                    return event.data
+    return {}
 
 
 async def _tell(world: World, name: str, job: Job, poll: Poll) -> None:
-    step = total = loss = None
-    if poll.events and job.status == "running":
-        for event in await poll.events(job.id):
-            if event.type == "metrics" and event.data:
-                step, total, loss = (_number(event.data.get(k)) for k in ("step", "total_steps", "train_loss"))
-                break
+    metrics = await _newest_metrics(job, poll)
+    step, total, loss = (_number(metrics.get(key)) for key in ("step", "total_steps", "train_loss"))
     world.follower.job(
         name,
         job.status,
@@ -144,14 +168,15 @@ def _number(value: object) -> float | None:
 
 
 def failures(plan: Plan, outcomes: list[Outcome]) -> list[str]:
-    """Say what is not as desired once nothing moves any more: failed jobs, blocked specs, actions that failed."""
-    blocked: list[Change] = [c for c in plan.changes if c.action is Action.BLOCKED]
+    """Say what is not as desired once nothing moves any more: blocked specs, actions that failed or were left out."""
     unsettled = {o.change.name: o for o in outcomes if o.result != "done"}
-    still = {c.name for c in plan.changes if c.action.acts}
-    return [f"{c.name}: {c.reason}" for c in blocked] + [
-        f"{name}: {_message(o.error)}" for name, o in sorted(unsettled.items()) if name in still
+    acting = {c.name: c for c in plan.changes if c.action.acts and (c.action is Action.CREATE or c.name in unsettled)}
+    return [f"{c.name}: {c.reason}" for c in plan.changes if c.action is Action.BLOCKED] + [
+        f"{name}: {_message(unsettled.get(name), change)}" for name, change in sorted(acting.items())
     ]
 
 
-def _message(error: ReconcilerError | None) -> str:
-    return str(error) if error else "not done"
+def _message(outcome: Outcome | None, change: Change) -> str:
+    if outcome is None:
+        return f"{change.reason}; {change.action} is left to the next run"
+    return str(outcome.error or outcome.detail)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.api.types import CreateJob, Job, Page
+from reconciler.apply.model import Result
+from reconciler.plan.model import Action, Change
 from reconciler.spec.desired import DataFile, Desired
 
 
@@ -16,6 +18,10 @@ class JobsApi(Protocol):
     ``create_job`` sends once: an error that is not permanent leaves its outcome unknown. The other three look before
     they repeat, so an error of theirs is final.
     """
+
+    @property
+    def request_ids(self) -> Mapping[str, str]:
+        """By job: the server's id of the answer that made the job or changed it last."""
 
     async def create_job(self, body: CreateJob) -> Job: ...  # noqa: D102
     async def job(self, job_id: str) -> Job: ...  # noqa: D102
@@ -50,9 +56,45 @@ class Follower(Protocol):
     def note(self, text: str) -> None: ...  # noqa: D102
 
 
+Key = tuple[str, str, str, str, int]
+"""A change, whatever its words: :attr:`reconciler.plan.model.Change.key`."""
+
+
+@dataclass
+class Run:
+    """What one command has tried so far: nothing is tried twice, and nothing destroyed after an error.
+
+    ``halted`` says that every further change would meet the same error.
+    """
+
+    results: dict[Key, Result] = field(default_factory=dict)
+    halted: bool = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether any change failed."""
+        return "failed" in self.results.values()
+
+    @property
+    def proven(self) -> bool:
+        """Whether a job made by this run came back as ours."""
+        return any(key[1] == Action.CREATE and result == "done" for key, result in self.results.items())
+
+    def made(self, change: Change) -> bool:
+        """Whether this run made the job that a change would create."""
+        return change.action is Action.CREATE and self.results.get(change.key) == "done"
+
+    def allows(self, change: Change, retries: int) -> bool:
+        """Whether a change may be tried: not yet tried, and for a create no more attempts than one and ``retries``."""
+        attempts = sum(
+            (key[0], key[1], key[3]) == (change.name, Action.CREATE, change.revision) for key in self.results
+        )
+        return change.key not in self.results and (change.action is not Action.CREATE or attempts <= retries)
+
+
 @dataclass(frozen=True)
 class World:
-    """The server, the files, the clock, and who is told.
+    """The server, the files, the clock, and who is told: made anew for every command or tick.
 
     ``lag`` is how long, in seconds, the server's listing may be behind a create; ``clock`` is monotonic, in seconds;
     ``proven`` says that this server is known to keep metadata.
@@ -68,6 +110,12 @@ class World:
     lag: float = 0.0
     proven: bool = False
     concurrency: int = 8
+    run: Run = field(default_factory=Run)
+
+    @property
+    def visible_within(self) -> float:
+        """Seconds within which a listing shows every job made before it; never none, whatever a server promises."""
+        return max(self.lag, 1.0)
 
     @classmethod
     def index(cls, desired: Sequence[Desired]) -> dict[str, Desired]:
