@@ -22,7 +22,8 @@ KEY = "contract-key"
 PROGRAM = """
 import asyncio, pathlib, sys
 from reconciler.server.serve import serve
-asyncio.run(serve(pathlib.Path(sys.argv[1]), port=0, api_key=sys.argv[2], concurrency=4, speed=float(sys.argv[3])))
+directory, key, speed = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+asyncio.run(serve(directory, port=0, api_key=key, speed=speed, ready=lambda url: print(url, flush=True)))
 """
 T = TypeVar("T")
 
@@ -30,17 +31,13 @@ T = TypeVar("T")
 @contextlib.contextmanager
 def running_server(directory: Path, *, speed: float = 20.0) -> Iterator[str]:
     """Run a server on ``directory`` and give its base URL; it must end well when asked to."""
-    place = directory / "server.json"
     log = directory / "contract.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(directory), KEY, str(speed)], stdout=output, stderr=output
-        ) as process,
-    ):
+    command = [sys.executable, "-c", PROGRAM, str(directory), KEY, str(speed)]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=subprocess.PIPE, stderr=output) as process:
         try:
-            url = within(30, lambda: process.poll() is not None or address(place))
-            assert isinstance(url, str), f"the server ended:\n{log.read_text()}"
+            assert process.stdout is not None
+            url = process.stdout.readline().decode().strip()
+            assert url, f"the server ended:\n{log.read_text()}"
             yield url
             assert process.poll() is None, f"the server died:\n{log.read_text()}"
         finally:
@@ -48,13 +45,6 @@ def running_server(directory: Path, *, speed: float = 20.0) -> Iterator[str]:
             code = process.wait(timeout=20)
     assert code == 0, f"the server ended with {code}:\n{log.read_text()}"
     assert "Traceback" not in log.read_text(), log.read_text()
-
-
-def address(place: Path) -> str | None:
-    try:
-        return str(json.loads(place.read_bytes())["url"]).rstrip("/").removesuffix("/v1") + "/v1"
-    except (OSError, ValueError):
-        return None
 
 
 def within(seconds: float, look: Callable[[], T | None]) -> T:

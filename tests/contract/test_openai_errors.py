@@ -139,9 +139,9 @@ def test_what_does_not_exist_is_not_found(work: Work, call: Callable[[openai.Ope
     assert refused.value.request_id
 
 
-@pytest.mark.parametrize("key", ["wrong", KEY + "x", KEY[:-1], KEY.upper(), "ключ"])
+@pytest.mark.parametrize("key", ["wrong", KEY + "x", KEY[:-1], KEY.upper()])
 def test_a_wrong_key_is_an_authentication_error_that_does_not_repeat_it(client: openai.OpenAI, key: str) -> None:
-    stranger = client.with_options(default_headers={"Authorization": f"Bearer {key}".encode().decode("latin-1")})
+    stranger = client.with_options(default_headers={"Authorization": f"Bearer {key}"})
     for call in (stranger.models.list, stranger.fine_tuning.jobs.list, stranger.files.list):
         with pytest.raises(openai.AuthenticationError) as refused:
             call()

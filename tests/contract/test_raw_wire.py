@@ -146,7 +146,7 @@ def test_an_upload_without_a_usable_boundary_is_refused(http: httpx.Client, kind
     assert_refused(http.post("/files", content=PURPOSE, headers={"Content-Type": kind}), 400)
 
 
-@pytest.mark.parametrize("name", ["a%00b.jsonl", "a\x00b.jsonl", "", "%2e%2e%2fup.jsonl", "x" * 5_000])
+@pytest.mark.parametrize("name", ["a%00b.jsonl", "a\x00b.jsonl", "", ".", "..", "/", "%2e%2e%2fup.jsonl", "x" * 5_000])
 def test_a_raw_file_name_is_refused_or_made_plain(http: httpx.Client, name: str) -> None:
     body = PURPOSE + part(f'name="file"; filename="{name}"', jsonl("supervised", 10))
     answer = http.post("/files", content=body, headers=FORM)
@@ -227,7 +227,14 @@ def test_head_answers_without_a_body(http: httpx.Client) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"Authorization": ""}, {"Authorization": KEY}, {"Authorization": f"Basic {KEY}"}, {"api-key": "wrong"}],
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": KEY},
+        {"Authorization": f"Basic {KEY}"},
+        {"Authorization": "Bearer \xff"},
+        {"api-key": "wrong"},
+    ],
 )
 @pytest.mark.parametrize("path", ["fine_tuning/jobs", "files", "models", "files/file-none/content"])
 def test_without_the_key_nothing_is_told(server: str, path: str, headers: dict[str, str]) -> None:
@@ -240,6 +247,11 @@ def test_health_needs_no_key_and_tells_no_secret(server: str) -> None:
     answer = httpx.get(server.removesuffix("/v1") + "/healthz")
     assert answer.status_code == 200
     assert KEY not in answer.text
+
+
+def test_no_answer_waits_for_a_delayed_acknowledgement(http: httpx.Client) -> None:
+    """A head and a body sent apart without TCP_NODELAY take 40 ms on every request of a kept connection."""
+    assert min(http.get("/models").elapsed.total_seconds() for _ in range(20)) < 0.03
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
