@@ -49,7 +49,8 @@ def faults(error: ValidationError, value: object, model: type[BaseModel], extra:
             continue  # another member of the union got further, and says more
         details = min(group, key=lambda g: (g["type"] == "literal_error", g["type"] in _VAGUE))
         known = {*_fields(model, details["loc"][:-1]), *(extra if len(path) == 1 else ())}
-        result.append(Fault(path, _message(details, known), details["type"] == "extra_forbidden"))
+        on_key = details["type"] == "extra_forbidden" or details["loc"][-1:] == ("[key]",)
+        result.append(Fault(path, _message(details, known), on_key))
     return result
 
 
@@ -189,5 +190,6 @@ def _message(details: ErrorDetails, known: set[str]) -> str:
     words = _WORDS.get(kind)
     if words is None:
         return details["msg"]
-    message = words.format(**context)
+    limits = {name: int(n) if isinstance(n, float) and n.is_integer() else n for name, n in context.items()}
+    message = "must not be empty" if limits.get("min_length") == 1 else words.format(**limits)
     return message if kind in _SHOWS_NO_VALUE else f"{message}, not {shown(value)}"

@@ -51,9 +51,11 @@ IN_WORDS = {
 
 ELSEWHERE = {
     **{
-        key: f"it is a hyperparameter of {' and '.join(m for m, h in HYPERPARAMETERS.items() if key in h.model_fields)}"
-        for key in ReinforcementHyperparameters.model_fields.keys() | DpoHyperparameters.model_fields.keys()
+        key: f"it is a hyperparameter of {method}"
+        for method, model in HYPERPARAMETERS.items()
+        for key in model.model_fields.keys() - SupervisedHyperparameters.model_fields.keys()
     },
+    **{key: f"did you mean 'hyperparameters.{key}'?" for key in SupervisedHyperparameters.model_fields},
     **dict.fromkeys(["api_key", "key", "token"], "a key never belongs in a file: name its variable with key_env"),
 }
 """What to say of keys that stand at a wrong place."""
@@ -89,6 +91,12 @@ def _whole(value: object) -> object:
     return value
 
 
+def _checkpoint(value: object) -> object:
+    if value in ("best", "last") or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("must be best, last, or the number of a step")
+
+
 def _flag(value: object) -> object:
     if not isinstance(value, bool):
         raise ValueError("must be true or false")  # noqa: TRY004 - pydantic wants it
@@ -121,8 +129,9 @@ class Chain(Section):
 
     job: Annotated[Name, Field(description="The name of the spec whose model this one starts from.")]
     checkpoint: Annotated[
-        Literal["best", "last"] | Annotated[int, Field(ge=1), Whole],
+        Literal["best", "last"] | Annotated[int, Field(ge=1)],
         Field(description="Which of its checkpoints: best (lowest validation loss), last, or a step number."),
+        BeforeValidator(_checkpoint),
     ] = "last"
 
 

@@ -59,6 +59,8 @@ class Origin:
                 if on_key and len(path) == size:
                     return self._base(("matrix", choice.key), words, on_key=True)
                 return self._base(("matrix", choice.key, choice.index, *path[size:]), words, on_key=on_key)
+            if path and choice.path[: len(path)] == path:
+                return self._base(("matrix", choice.key), words, on_key=True)
         return self._base(path, words, on_key=on_key)
 
     def _base(self, path: Path, words: str, *, on_key: bool) -> Problem:

@@ -77,9 +77,13 @@ def parse(text: str, file: str, first_line: int = 1) -> Tree:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.take(event)
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        problem = str(error.problem)
+        unclosed = error.context_mark is not None and ("end of stream" in problem or "<stream end>" in problem)
+        mark = error.context_mark if unclosed else error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
-        builder.fault(line, column, _in_words(str(error.problem)))
+        builder.fault(
+            line, column, "not valid YAML: what opens here is never closed" if unclosed else _in_words(problem)
+        )
     except (YAMLError, ValueError) as error:
         builder.fault(0, 0, f"not valid YAML: {str(error).splitlines()[0]}")
     except _Stop:
@@ -116,6 +120,8 @@ def _in_words(problem: str) -> str:
         return "a tab stands here; YAML wants spaces"
     if "cannot start any token" in problem:
         return "not valid YAML: text that starts with this character must be quoted"
+    if "mapping values are not allowed" in problem:
+        return "not valid YAML: a ':' is out of place; quote the text, or check the indentation"
     if "expected the node content" in problem or "expected <block end>" in problem:
         return "not valid YAML: something is missing or wrongly indented before this"
     return f"not valid YAML: {problem}"
