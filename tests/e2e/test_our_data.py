@@ -25,7 +25,7 @@ Row = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
-    path.relative_to(ROOT).as_posix() for path in ROOT.glob("*/**/data/*.jsonl") if "tests" not in path.parts
+    path.relative_to(ROOT).as_posix() for room in ("specs", "examples") for path in (ROOT / room).rglob("data/*.jsonl")
 )
 METHODS: dict[str, MethodType] = {"strict": "dpo", "deadlines": "reinforcement"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,7 @@ CONFIGS = sorted([ROOT / "reconciler.yaml", *ROOT.glob("examples/*/reconciler.ya
 
 def documents() -> Iterator[tuple[Path, dict[str, Any]]]:
     for path in SPECS:
-        for document in YAML(typ="safe", pure=True).load_all(path):
-            yield path, document
+        yield path, YAML(typ="safe", pure=True).load(path)
 
 
 @pytest.mark.parametrize("path", [*SPECS, *CONFIGS], ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -26,6 +27,12 @@ def test_a_file_begins_with_its_schema(path: Path) -> None:
     assert comment == "# yaml-language-server: "
     name = "config.schema.json" if path.name == "reconciler.yaml" else "spec.schema.json"
     assert (path.parent / schema).resolve() == ROOT / "reconciler" / "spec" / name
+
+
+@pytest.mark.parametrize(("schema", "paths"), [("spec.schema.json", SPECS), ("config.schema.json", CONFIGS)])
+def test_the_schema_accepts_every_file_of_ours(schema: str, paths: list[Path]) -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", ROOT / "reconciler" / "spec" / schema, *paths]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def test_every_data_file_is_used_by_a_spec_and_the_other_way_round() -> None:
