@@ -31,8 +31,8 @@ def test_a_file_begins_with_its_schema(path: Path) -> None:
 
 @pytest.mark.parametrize(("schema", "paths"), [("spec.schema.json", SPECS), ("config.schema.json", CONFIGS)])
 def test_the_schema_accepts_every_file_of_ours(schema: str, paths: list[Path]) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", ROOT / "reconciler" / "spec" / schema, *paths]
-    subprocess.run(command, check=True, timeout=60)
+    command = [sys.executable, "-m", "check_jsonschema", "--schemafile", str(ROOT / "reconciler" / "spec" / schema)]
+    subprocess.run([*command, *map(str, paths)], check=True, timeout=60)
 
 
 def test_every_data_file_is_used_by_a_spec_and_the_other_way_round() -> None:
