@@ -12,8 +12,7 @@ def to_text(document: object, *, indent: int | None = 2) -> str:
 
     Numbers that JSON cannot say (servers do report a loss of NaN) become null. ``indent`` None is one line.
     """
-    text = json.dumps(_sayable(document), indent=indent, ensure_ascii=True, allow_nan=False)
-    return text.replace("\x7f", "\\u007f") + "\n"
+    return json.dumps(_sayable(document), indent=indent, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _sayable(value: Any) -> Any:  # noqa: ANN401 - JSON is anything
