@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,24 +86,27 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
             check(saved, view.plan, repository.desired, repository.config.policy)
         if run.form == "text":
             click.echo(rendered(view.plan, "text"), nl=False)
-        world = session.world(view.observed, run.concurrency)
-        outcomes = await run_once(reconciler, world, _approval(run), view=view)
-        if outcomes is None:
-            click.echo("Nothing was changed.", err=True)
-            return 1
-        plan, problems = view.plan, []
-        if run.wait:
-            plan, later = await _follow(session, reconciler, world, view, outcomes)
-            outcomes += later
-            problems = failures(plan, outcomes)
+        with ExitStack() as shown:
+
+            async def approve(_: Plan) -> bool:
+                if not (run.approved or click.confirm("Apply this plan?", err=True)):
+                    return False
+                shown.enter_context(session.progress)  # not before: it would draw over the question
+                return True
+
+            world = session.world(view.observed, run.concurrency)
+            outcomes = await run_once(reconciler, world, approve, view=view)
+            if outcomes is None:
+                click.echo("Nothing was changed.", err=True)
+                return 1
+            plan, problems = view.plan, list[str]()
+            if run.wait:
+                if not view.plan.has_changes:
+                    shown.enter_context(session.progress)
+                plan, later = await _follow(session, reconciler, world, view, outcomes)
+                outcomes += later
+                problems = failures(plan, outcomes)
     return _report(_merged(plan, outcomes), outcomes, problems, run)
-
-
-def _approval(run: _Run) -> Callable[[Plan], Awaitable[bool]]:
-    async def approve(_: Plan) -> bool:
-        return run.approved or click.confirm("Apply this plan?", err=True)
-
-    return approve
 
 
 async def _follow(
@@ -113,7 +117,7 @@ async def _follow(
     try:
         return await follow(world, reconciler.look, known, session.poll())
     except asyncio.CancelledError:
-        session.progress.note("Interrupted: the jobs go on on the server; the same command follows them again.")
+        session.progress.note(f"Interrupted. {session.afterwards}")
         raise
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 
@@ -11,6 +9,6 @@ import click
 @click.option("--config", is_flag=True, help="The schema of reconciler.yaml instead.")
 def command(config: bool) -> None:
     """Print the JSON Schema (draft 2020-12) of a spec, for editors and other checkers."""
-    from reconciler.spec.schema import config_json_schema, json_schema  # noqa: PLC0415
+    from reconciler.spec.schema import committed  # noqa: PLC0415
 
-    click.echo(json.dumps(config_json_schema() if config else json_schema(), indent=2, ensure_ascii=False))
+    click.echo(committed("config" if config else "spec"), nl=False)

@@ -58,7 +58,10 @@ def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
 
 @dataclass(frozen=True)
 class Session:
-    """One command's specs, owner and open connection. ``server`` is the base URL, or ``local``."""
+    """One command's specs, owner and open connection.
+
+    ``server`` is the base URL, or ``local``; ``progress`` is entered by commands that take long.
+    """
 
     repository: Repository
     owner: str
@@ -66,6 +69,13 @@ class Session:
     client: Client
     cache: Cache
     progress: Progress
+
+    @property
+    def afterwards(self) -> str:
+        """What becomes of the jobs once this command has ended, in words."""
+        if self.client.server.app is not None:
+            return "The jobs are kept as they are; the next command with --server local goes on with them."
+        return "The jobs go on on the server; the same command follows them again."
 
     async def observe(self) -> Observed:
         """Read everything of ours on the server."""
@@ -126,7 +136,7 @@ async def open_session(where: Where) -> AsyncIterator[Session]:
             server = choice
             if isinstance(server, Local):
                 server = await stack.enter_async_context(_local(repository.root / STATE))
-            shown = stack.enter_context(progress(sys.stderr, interactive=terminal.interactive, color=terminal.color))
+            shown = progress(sys.stderr, interactive=terminal.interactive, color=terminal.color)
             client = await stack.enter_async_context(Client(server, on_retry=lambda retry: shown.note(str(retry))))
             name = LOCAL if isinstance(choice, Local) else server.base_url
             yield Session(repository, owner, name, client, cache, shown)

@@ -52,6 +52,8 @@ class Board:
             job.losses.append(loss)
         if step is not None:
             job.step, job.total = step, total
+        if status == "succeeded":
+            job.step = job.total  # the last steps may have passed between two looks
 
     def upload(self, path: str, sent: int, total: int) -> None:
         """Remember an upload until it ends."""
