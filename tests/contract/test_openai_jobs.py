@@ -298,10 +298,9 @@ async def test_the_async_client_walks_the_same_life(server: str) -> None:
     ) as client:
         file = await client.files.create(file=("train.jsonl", jsonl("supervised", 12)), purpose="fine-tune")
         await client.files.wait_for_processing(file.id, poll_interval=0.02, max_wait_seconds=20)
-        job = await client.fine_tuning.jobs.create(
-            model="simulated-slow", training_file=file.id, metadata={"a": "sync"}
-        )
-        assert [listed.id async for listed in client.fine_tuning.jobs.list(metadata={"a": "sync"})] == [job.id]
+        label = {"walk": "async"}
+        job = await client.fine_tuning.jobs.create(model="simulated-slow", training_file=file.id, metadata=label)
+        assert [listed.id async for listed in client.fine_tuning.jobs.list(metadata=label)] == [job.id]
         cancelled = await client.fine_tuning.jobs.cancel(job.id)
         assert cancelled.status == "cancelled"
         events = [event async for event in client.fine_tuning.jobs.list_events(job.id, limit=1)]
