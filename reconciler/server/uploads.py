@@ -13,7 +13,6 @@ from reconciler.server.problems import Problem, printable
 
 _PIECE = 1 << 20
 _LONGEST_FIELD = 4096
-_MOST_PARTS = 16
 _LONGEST_NAME = 255
 _FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
 _EXPIRY_SECONDS = (3600, 2_592_000)
@@ -44,7 +43,6 @@ class Form:
         self._headers: dict[bytes, bytes] = {}
         self._header = [b"", b""]
         self._part: str | None = None
-        self._parts = 0
         self._fields: dict[str, bytes] = {}
         self._filename: str | None = None
         self._ended = False
@@ -108,9 +106,6 @@ class Form:
         return self._fields[name].decode("utf-8", "replace") if name in self._fields else None
 
     def _begin(self) -> None:
-        self._parts += 1
-        if self._parts > _MOST_PARTS:
-            raise Problem(400, "The form has too many parts.", code="invalid_multipart")
         self._headers.clear()
         self._header = [b"", b""]
 
@@ -130,7 +125,10 @@ class Form:
             self._filename = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
         elif self._part not in _FIELDS or self._part in self._fields:
             raise Problem(
-                400, f"Unknown or repeated field {printable(self._part)!r}.", code="unknown_parameter", param="file"
+                400,
+                f"Unknown or repeated field {printable(self._part)!r}.",
+                code="unknown_parameter",
+                param=printable(self._part) or None,
             )
         else:
             self._fields[self._part] = b""

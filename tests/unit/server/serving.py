@@ -12,11 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from fastapi.testclient import TestClient
 
+Client = httpx.Client | TestClient
 PROGRAM = """
 import asyncio, pathlib, sys
 from reconciler.server.serve import serve
-asyncio.run(serve(pathlib.Path(sys.argv[1]), port=0, speed=float(sys.argv[2]), ready=lambda url: print(url, flush=True)))
+directory, speed = pathlib.Path(sys.argv[1]), float(sys.argv[2])
+asyncio.run(serve(directory, port=0, speed=speed, ready=lambda url: print(url, flush=True)))
 """
 
 
@@ -48,6 +51,10 @@ class ServeProcess:
         process.stdout.close()
         return code
 
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def kill(self) -> None:
         self.end(signal.SIGKILL)
 
@@ -55,7 +62,9 @@ class ServeProcess:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._process is not None:
             self.kill()
         self.client.close()
@@ -70,27 +79,27 @@ def rows(count: int = 40, *, word: str = "seven") -> bytes:
     return b"".join(json.dumps(chat).encode() + b"\n" for chat in chats)
 
 
-def upload(client: httpx.Client, content: bytes | None = None, name: str = "train.jsonl") -> str:
+def upload(client: Client, content: bytes | None = None, name: str = "train.jsonl") -> str:
     files = {"file": (name, rows() if content is None else content)}
     answer = client.post("files", data={"purpose": "fine-tune"}, files=files)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["id"])
 
 
-def create(client: httpx.Client, training_file: str, **settings: Any) -> dict[str, Any]:
+def create(client: Client, training_file: str, **settings: Any) -> dict[str, Any]:
     body = {"model": "gpt-4o-mini", "training_file": training_file, "seed": 7, **settings}
     answer = client.post("fine_tuning/jobs", json=body)
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
 
-def retrieve(client: httpx.Client, job_id: str) -> dict[str, Any]:
+def retrieve(client: Client, job_id: str) -> dict[str, Any]:
     answer = client.get(f"fine_tuning/jobs/{job_id}")
     assert answer.status_code == 200, answer.text
     return dict(answer.json())
 
 
-def reach(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
+def reach(client: Client, job_id: str, *statuses: str, seconds: float = 30) -> dict[str, Any]:
     """Wait until a job has one of these statuses."""
     deadline = time.monotonic() + seconds
     while (job := retrieve(client, job_id))["status"] not in statuses:
@@ -100,7 +109,7 @@ def reach(client: httpx.Client, job_id: str, *statuses: str, seconds: float = 30
     return job
 
 
-def everything(client: httpx.Client, job_id: str, what: str) -> list[dict[str, Any]]:
+def everything(client: Client, job_id: str, what: str) -> list[dict[str, Any]]:
     """All events or checkpoints of a job, oldest first."""
     found: list[dict[str, Any]] = []
     while True:
@@ -111,7 +120,7 @@ def everything(client: httpx.Client, job_id: str, what: str) -> list[dict[str, A
             return found[::-1]
 
 
-def story(client: httpx.Client, job: dict[str, Any]) -> dict[str, Any]:
+def story(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     """What training made of a job: all that must be the same however often it was interrupted."""
     steps = [e["data"] for e in everything(client, job["id"], "events") if e["type"] == "metrics"]
     kept = [(c["step_number"], c["metrics"]) for c in everything(client, job["id"], "checkpoints")]

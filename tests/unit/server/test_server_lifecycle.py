@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
+from reconciler.api.types import MethodType
 from reconciler.server import lifecycle
 from reconciler.server.lifecycle import Refused, Verb
 
@@ -44,7 +47,7 @@ def test_the_engine_moves_no_job_that_has_ended(status: str) -> None:
 
 def test_the_engine_moves_a_good_job_from_its_check_to_its_model() -> None:
     path = ["validating_files", "queued", "running", "succeeded"]
-    for status, following in zip(path, path[1:], strict=False):
+    for status, following in pairwise(path):
         assert lifecycle.advance(status, following) == following
 
 
@@ -74,7 +77,7 @@ def test_an_auto_batch_makes_about_fifty_steps_an_epoch(rows: int, size: int) ->
         ),
     ],
 )  # fmt: skip
-def test_every_auto_becomes_a_value_and_what_was_given_stays(method: lifecycle.MethodType, names: set[str]) -> None:
+def test_every_auto_becomes_a_value_and_what_was_given_stays(method: MethodType, names: set[str]) -> None:
     open_ones = lifecycle.unresolved(method, {"n_epochs": 7, "batch_size": None})
     resolved = lifecycle.resolve(method, open_ones, rows=200)
     assert set(resolved) == names

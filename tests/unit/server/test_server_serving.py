@@ -1,0 +1,205 @@
+"""Real processes: finding a server, ending one, and killing one at any moment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import signal
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from conftest import Serve
+from serving import ServeProcess, create, everything, reach, retrieve, story, upload
+
+from reconciler.errors import StoreError, UsageError
+from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
+from reconciler.server.presence import FILE, Presence
+from reconciler.server.serve import is_loopback
+from reconciler.server.serve import serve as serve_http
+
+SETTINGS: dict[str, Any] = {"seed": 11, "hyperparameters": {"n_epochs": 4, "batch_size": 4}}
+
+
+@pytest.fixture
+def unbroken(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    client = serve(tmp_path_factory.mktemp("unbroken"))
+    file = upload(client)
+    return story(client, reach(client, create(client, file, validation_file=file, **SETTINGS)["id"], "succeeded"))
+
+
+def kill_until_done(directory: Path, kills: int, seed: int, unbroken: dict[str, Any]) -> None:
+    """Create jobs, kill the server at random moments, and compare what it makes in the end."""
+    moments = random.Random(seed)
+    with ServeProcess(directory, speed=1.0) as server:
+        file = upload(server.client)
+        made = [create(server.client, file, validation_file=file, **SETTINGS)["id"] for _ in range(3)]
+        for _ in range(kills):
+            time.sleep(moments.uniform(0.0, 0.4))
+            server.kill()
+            server.start()
+        listed = [job["id"] for job in server.client.get("fine_tuning/jobs").json()["data"]]
+        assert listed == made[::-1]
+        for job_id in made:
+            assert story(server.client, reach(server.client, job_id, "succeeded")) == unbroken
+            events = everything(server.client, job_id, "events")
+            assert len({e["id"] for e in events}) == len(events)
+            assert [e["message"] for e in events].count("Fine-tuning job started") == 1
+            assert [e["message"] for e in events].count("The job has successfully completed") == 1
+
+
+def test_killed_at_random_moments_it_ends_as_an_unbroken_run_does(tmp_path: Path, unbroken: dict[str, Any]) -> None:
+    kill_until_done(tmp_path, 4, seed=1, unbroken=unbroken)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_ten_times_more_it_still_does(tmp_path: Path, seed: int, unbroken: dict[str, Any]) -> None:
+    kill_until_done(tmp_path, 10, seed, unbroken)
+
+
+def test_a_server_ends_well_when_asked_and_takes_its_announcement_back(tmp_path: Path) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with ServeProcess(tmp_path) as server:
+            job_id = create(server.client, upload(server.client), model="simulated-slow")["id"]
+            reach(server.client, job_id, "running")
+            assert find_running(tmp_path) is not None
+            began = time.monotonic()
+            assert server.end(number) == 0
+            assert time.monotonic() - began < 5
+            assert not (tmp_path / FILE).exists()
+
+
+def test_when_the_one_that_trains_is_killed_another_goes_on_within_seconds(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path, speed=0.5) as first, ServeProcess(tmp_path, speed=0.5) as second:
+        job_id = create(second.client, upload(second.client), **SETTINGS)["id"]
+        reach(second.client, job_id, "running")
+        first.kill()
+        began = time.monotonic()
+        reach(second.client, job_id, "succeeded")
+        assert time.monotonic() - began < 12
+        assert retrieve(second.client, job_id)["fine_tuned_model"]
+
+
+def test_a_frozen_process_that_wakes_up_late_writes_nothing(tmp_path: Path, unbroken: dict[str, Any]) -> None:
+    with ServeProcess(tmp_path) as first, ServeProcess(tmp_path) as second:
+        file = upload(second.client)
+        job_id = create(second.client, file, validation_file=file, **SETTINGS)["id"]
+        reach(second.client, job_id, "running")
+        first.send(signal.SIGSTOP)
+        done = reach(second.client, job_id, "succeeded")
+        first.send(signal.SIGCONT)
+        time.sleep(0.5)
+        assert story(second.client, retrieve(second.client, job_id)) == unbroken
+        assert retrieve(second.client, job_id) == done
+
+
+def test_local_finds_a_running_server_and_its_key_file_is_private(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as server:
+        mode = stat.S_IMODE((tmp_path / FILE).stat().st_mode)
+        assert mode == 0o600
+
+        async def base_url() -> str:
+            async with open_local(tmp_path) as local:
+                assert local.app is None
+                return local.base_url
+
+        assert httpx.URL(asyncio.run(base_url())).port == server.client.base_url.port
+
+
+async def test_local_runs_the_application_in_this_process_and_the_next_command_goes_on(tmp_path: Path) -> None:
+    async def call(method: str, path: str, **more: Any) -> Any:
+        assert local.app is not None
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(local.app), base_url=local.base_url) as client:
+            answer = await client.request(method, path, **more)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+    rows = b'{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n' * 40
+    async with open_local(tmp_path, speed=1) as local:
+        assert local.base_url == IN_PROCESS_URL
+        file = await call("POST", "files", data={"purpose": "fine-tune"}, files={"file": ("a.jsonl", rows)})
+        job = await call("POST", "fine_tuning/jobs", json={"model": "m", "training_file": file["id"]})
+        await asyncio.sleep(0.3)
+        began = time.monotonic()
+    assert time.monotonic() - began < 2
+    async with open_local(tmp_path, speed=100) as local:
+        deadline = time.monotonic() + 20
+        while (await call("GET", f"fine_tuning/jobs/{job['id']}"))["status"] != "succeeded":
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"url": 1, "pid": 2, "instance": 3}',
+        b'{"url": "file:///etc/passwd", "pid": 1, "instance": "x"}',
+        b'{"url": "http://127.0.0.1:9/v1", "pid": 1, "instance": "x"}',
+        b'{"url": "http://127.0.0.1:9/v1", "pid": 1, "instance": "x", "more": 1}',
+        b"\xff\xfe",
+    ],
+)
+def test_an_announcement_that_makes_no_sense_or_does_not_answer_is_not_believed(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    assert find_running(tmp_path) is None
+
+
+def test_a_server_that_answers_as_another_instance_is_not_believed(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path / "one") as server:
+        found = json.loads((tmp_path / "one" / FILE).read_bytes())
+        Presence(found["url"], os.getpid(), "of another start").write(tmp_path)
+        assert find_running(tmp_path) is None
+        assert find_running(tmp_path / "one") is not None
+        server.kill()
+        assert find_running(tmp_path / "one") is None
+
+
+def test_an_announcement_of_another_server_is_left_alone(tmp_path: Path) -> None:
+    mine = Presence("http://127.0.0.1:1/v1", 1, "mine", "key")
+    other = Presence("http://127.0.0.1:2/v1", 2, "other")
+    other.write(tmp_path)
+    mine.remove(tmp_path)
+    assert Presence.read(tmp_path) == other
+    assert "key" not in repr(mine)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+async def test_without_a_key_only_this_machine_is_served(tmp_path: Path, host: str) -> None:
+    with pytest.raises(UsageError, match="let everybody in"):
+        await serve_http(tmp_path, host=host, port=0)
+    assert find_running(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("10.0.0.1", False)],
+)
+def test_loopback_is_known_by_its_address(host: str, loopback: bool) -> None:
+    assert is_loopback(host) is loopback
+
+
+async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as server, pytest.raises(UsageError, match="Cannot serve on"):
+        await serve_http(tmp_path, port=server.client.base_url.port or 0)
+
+
+async def test_a_trainer_that_is_not_installed_is_said_with_those_that_are(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        async with open_local(tmp_path, trainer="alchemy"):
+            pass
+    assert "simulated" in caught.value.hint
+
+
+async def test_a_directory_that_cannot_be_used_is_said() -> None:
+    with pytest.raises(StoreError):
+        async with open_local(Path(__file__)):
+            pass
