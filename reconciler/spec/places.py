@@ -78,7 +78,8 @@ def parse(text: str, file: str, first_line: int = 1) -> Tree:
             builder.take(event)
     except MarkedYAMLError as error:
         problem = str(error.problem)
-        unclosed = error.context_mark is not None and ("end of stream" in problem or "<stream end>" in problem)
+        ended = "end of stream" in problem or "<stream end>" in problem
+        unclosed = ended and "flow node" not in str(error.context)
         mark = error.context_mark if unclosed else error.problem_mark or error.context_mark
         line, column = (mark.line, mark.column) if mark else (0, 0)
         builder.fault(
@@ -225,7 +226,7 @@ class _Builder:
     def _key(self, event: Any) -> None:  # noqa: ANN401
         frame, mark = self._stack[-1], event.start_mark
         key = self._scalar(event)
-        if key == "<<" and event.implicit[0]:
+        if key == "<<" and event.style is None:
             self.fault(
                 mark.line, mark.column, "merge keys ('<<') are not part of YAML 1.2; repeat the keys, or use an alias"
             )
@@ -244,7 +245,7 @@ class _Builder:
 
     def _scalar(self, event: Any) -> Any:  # noqa: ANN401
         value: Any = event.value
-        if event.implicit[0]:
+        if event.implicit[0] and event.tag is None:
             try:
                 value = plain(value)
             except ValueError as error:
