@@ -191,7 +191,7 @@ def _actions(then: Plan, current: Plan) -> Iterator[str]:
     after = {c.identity: c for c in current.changes if c.action.acts}
     for identity, change in before.items():
         if identity not in after:
-            now = next((c for c in current.changes if c.name == change.name and c.action is not change.action), None)
+            now = next((c for c in current.changes if (c.name, c.revision) == (change.name, change.revision)), None)
             instead = f"; now {now.action}: {now.reason}" if now else ""
             yield f"{change.name}: {change.action} was planned{instead}"
     for identity, change in after.items():
