@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, ValidationError
 from reconciler.spec.model import ELSEWHERE, IN_WORDS
 
 Path = tuple[str | int, ...]
+Location = tuple[str | int, ...]
 
 _SECRET = re.compile(r"(?:sk|pk|rk|hf|gh[pousr]|glpat|xox[a-z]|AKIA|eyJ)[-_A-Za-z0-9]{8,}|[A-Za-z0-9+_=-]{40,}")
 _QUOTED = re.compile(r"'([^']*)'")
@@ -41,7 +42,7 @@ def faults(error: ValidationError, value: object, model: type[BaseModel], extra:
     ``extra`` names keys that are also known at the top.
     """
     found: dict[Path, list[ErrorDetails]] = {}
-    for details in _relevant(error.errors(include_url=False)):
+    for details in _relevant(error.errors(include_url=False), value):
         found.setdefault(_real_path(details, value), []).append(details)
     result = []
     for path, group in found.items():
@@ -82,11 +83,20 @@ def dotted(path: Path) -> str:
     return text if len(text) <= 200 else f"{text[:200]}..."
 
 
-def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Leave out the members of a union whose ``type`` is another one's, unless nothing would be left."""
-    mismatched = {e["loc"][:-1] for e in errors if e["type"] == "literal_error" and e["loc"][-1:] == ("type",)}
-    left = [e for e in errors if not any(e["loc"][:n] in mismatched for n in range(len(e["loc"])))]
-    return left or errors
+def _relevant(errors: list[ErrorDetails], value: object) -> list[ErrorDetails]:
+    """Leave out the members of a union whose ``type`` is another one's, unless nothing is left of the union."""
+    others = {
+        e["loc"][:-1]
+        for e in errors
+        if e["type"] == "literal_error" and e["loc"][-1:] == ("type",) and len(_real_path(e, value)) < len(e["loc"])
+    }
+
+    def of_another(e: ErrorDetails) -> Location | None:
+        return next((loc for loc in others if e["loc"][: len(loc)] == loc), None)
+
+    kept = [e["loc"] for e in errors if of_another(e) is None]
+    silent = {loc for loc in others if not any(k[: len(loc) - 1] == loc[:-1] for k in kept)}
+    return [e for e in errors if (loc := of_another(e)) is None or loc in silent]
 
 
 def _real_path(details: ErrorDetails, value: object) -> Path:

@@ -126,7 +126,7 @@ def _slug(path: Path, value: Any) -> str:  # noqa: ANN401
 
 def _text(value: Any) -> str:  # noqa: ANN401
     if isinstance(value, Mapping):
-        return "-".join(_text(value[key]) for key in sorted(value))
+        return "-".join(_text(value[key]) for key in sorted(value, reverse=True))  # job, checkpoint
     if isinstance(value, list):
         return "-".join(map(_text, value))
     if isinstance(value, float) and value.is_integer():

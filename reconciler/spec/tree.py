@@ -79,7 +79,7 @@ class _Walk:
                 with os.scandir(directory) as entries:
                     waiting += [(e.path, f"{prefix}{e.name}{os.sep}") for e in entries if self._enters(e, prefix)]
             except OSError as error:
-                self._refuse(error.filename or prefix, f"cannot be read: {error.strerror}")
+                self._refuse(prefix.rstrip(os.sep) or ".", f"cannot be read: {error.strerror}")
         self._files.sort(key=lambda f: f.path)
         return self._files, self._problems
 
@@ -88,7 +88,7 @@ class _Walk:
         name = entry.name
         if name.startswith("."):
             return False
-        if entry.is_dir():
+        if _is_directory(entry):
             if name == "data" or self._ignored(entry.path + os.sep):
                 return False
             if entry.is_symlink():
@@ -104,6 +104,13 @@ class _Walk:
 
     def _refuse(self, shown_as: str, message: str) -> None:
         self._problems.append(Problem(shown_as, 0, 0, message))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # symlinks in a circle: whoever opens it says so
+        return False
 
 
 def _ignore_rules(root: str) -> Callable[[str], bool]:
