@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from program import Repo, chat
 from recording import Recording, recording
 
-LONG = {"model": "simulated-slow", "hyperparameters": {"n_epochs": 50}}
+LONG: dict[str, Any] = {"model": "simulated-slow", "hyperparameters": {"n_epochs": 50}}
 """A job that outlasts its test."""
 
 
@@ -166,7 +167,7 @@ def test_a_renamed_spec_keeps_its_job(repo: Repo, server: Recording) -> None:
 
 
 def test_what_training_does_not_depend_on_buys_nothing(repo: Repo, server: Recording) -> None:
-    labels: dict[str, object] = {"metadata": {"team": "one"}, "wandb": {"project": "one"}}
+    labels: dict[str, Any] = {"metadata": {"team": "one"}, "wandb": {"project": "one"}}
     repo.spec("a", **labels)
     repo.apply("--wait")
     server.forget()
