@@ -6,6 +6,7 @@ changes; 64 wrong usage; 130 interrupted.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -51,6 +52,9 @@ def run(arguments: Sequence[str]) -> int:
     Returns:
         The exit code. No error escapes as a traceback; RECONCILER_DEBUG=1 shows one for a fault of the program.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # an old terminal's encoding is no reason to fail
     try:
         result = cli.main(args=list(arguments), prog_name="reconciler", standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, SpecError
 from reconciler.report.escape import clean
 from reconciler.report.layout import Page
 
@@ -13,6 +13,11 @@ def render_error(error: ReconcilerError, *, color: bool, width: int | None) -> s
     """Render an error with its hint. Lines of the message stay lines: a spec error has one a problem."""
     page = Page(color=color, width=width)
     first, *rest = messages(error)
+    if isinstance(error, SpecError):
+        for line in (first, *rest):
+            page.line(line, hang=4)  # from the first column on: editors jump to such places
+        count = len(error.problems)
+        first, rest = f"{count} {'problem' if count == 1 else 'problems'}. Nothing was changed.", []
     page.line(("Error: ", "alarm"), first, hang=7)
     for line in rest:
         page.line("       ", line, hang=9)
