@@ -19,6 +19,8 @@ _SAID = {
     "resume": "The job is queued again",
 }
 
+_BASES = sorted({*lifecycle.ALIASES, *lifecycle.ALIASES.values()})
+
 
 def create_job(store: Store, body: CreateJob, *, now: float, max_unfinished: int) -> Document:
     """Add a job.
@@ -89,9 +91,8 @@ def act(store: Store, job_id: str, verb: Verb, *, now: float) -> Document:
 
 def find_model(db: sqlite3.Connection, model: str) -> Document | None:
     """Return a model that was made here, a checkpoint that is still kept, or a base model that is listed."""
-    name = lifecycle.ALIASES.get(model, model)
-    if name in lifecycle.ALIASES.values():
-        return documents.model(name, created=0, owned_by="system")
+    if model in _BASES:
+        return documents.model(model, created=0, owned_by="system")
     row = db.execute("SELECT document FROM models WHERE id = ?", (model,)).fetchone()
     if row is not None:
         found: Document = json.loads(row[0])
@@ -102,7 +103,7 @@ def find_model(db: sqlite3.Connection, model: str) -> Document | None:
 
 def list_models(db: sqlite3.Connection) -> list[str]:
     """Return the known base models and all that were made here, as they are sent."""
-    bases = [documents.model(name, created=0, owned_by="system") for name in sorted(set(lifecycle.ALIASES.values()))]
+    bases = [documents.model(name, created=0, owned_by="system") for name in _BASES]
     return [*map(documents.dump, bases), *(text for (text,) in db.execute("SELECT document FROM models ORDER BY id"))]
 
 
@@ -112,7 +113,7 @@ def delete_model(db: sqlite3.Connection, model: str) -> None:
     Raises:
         Problem: it is a base model, or there is none of this name.
     """
-    if lifecycle.ALIASES.get(model, model) in lifecycle.ALIASES.values():
+    if model in _BASES:
         raise Problem(403, f"{model} is a base model and cannot be deleted.", code="permission_denied", param="model")
     deleted = db.execute("DELETE FROM models WHERE id = ?", (model,)).rowcount
     deleted += db.execute("DELETE FROM checkpoints WHERE model = ?", (model,)).rowcount

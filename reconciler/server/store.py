@@ -45,10 +45,11 @@ class Store:
         self.files = directory / "files"
         self.incoming = directory / "incoming"
         self._lock = threading.Lock()
+        self._closed = False
         self._readers: queue.LifoQueue[sqlite3.Connection | None] = queue.LifoQueue()
         with translated(self.directory):
             for folder in (directory, self.files, self.incoming):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._writer = self._connect()
             try:
                 _use_wal(self._writer)
@@ -83,6 +84,8 @@ class Store:
         """Lend a connection that sees all that was committed, and cannot write."""
         db = self._readers.get()
         try:
+            if self._closed:
+                raise StoreError("The server has stopped.")
             with translated(self.directory):
                 if db is None:
                     db = self._connect()
@@ -92,10 +95,13 @@ class Store:
             self._readers.put(db)
 
     def close(self) -> None:
-        """Close every connection, once each reader is back."""
-        for _ in range(_READERS):
-            if (db := self._readers.get()) is not None:
+        """Close every connection, once each reader is back. Whoever comes later gets a StoreError."""
+        lent = [self._readers.get() for _ in range(_READERS)]
+        self._closed = True
+        for db in lent:
+            if db is not None:
                 db.close()
+            self._readers.put(None)
         with self._lock:
             self._writer.close()
 

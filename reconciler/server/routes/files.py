@@ -15,7 +15,7 @@ from reconciler.server.context import Context
 from reconciler.server.documents import Document
 from reconciler.server.problems import Problem, not_found
 from reconciler.server.routes.shared import After, Here, answer, known_cursor
-from reconciler.server.schemas import Deleted, EdgedListing, FileAnswer
+from reconciler.server.schemas import Deleted, EdgedListing, ErrorAnswer, FileAnswer
 from reconciler.server.uploads import Form, pieces
 
 router = APIRouter(prefix="/files", tags=["files"])
@@ -127,7 +127,9 @@ def _chunks(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-@router.delete("/{file_id}", response_model=Deleted, responses={409: {"description": "A job needs it."}})
+@router.delete(
+    "/{file_id}", response_model=Deleted, responses={409: {"model": ErrorAnswer, "description": "A job needs it."}}
+)
 def delete_file(here: Here, file_id: str) -> Response:
     """Delete a file that no unfinished job needs."""
     with here.store.write() as db:

@@ -123,3 +123,12 @@ def test_a_full_disk_is_said_and_the_database_stays_whole(store: Store) -> None:
         db.execute("PRAGMA max_page_count = 1000000")
         add_model(db, "after")
     assert count(store, "models") == 2
+
+
+def test_a_store_that_was_closed_says_so_instead_of_waiting(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.close()
+    with pytest.raises(StoreError, match="has stopped"):
+        count(store, "models")
+    with pytest.raises(StoreError), store.write() as db:
+        add_model(db, "late")
