@@ -51,6 +51,7 @@ class Fleet:
 
     def __init__(self, *jobs: Live, filters: bool = True, cap: int = 100, dated: bool = True) -> None:
         self.jobs = list(jobs)
+        self.made = 0
         self.filters = filters
         self.cap = cap
         self.dated = dated

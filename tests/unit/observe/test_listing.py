@@ -108,6 +108,12 @@ async def test_a_list_that_contradicts_itself_is_read_again(lie: Lie) -> None:
     assert fleet.now > NOW
 
 
+@pytest.mark.parametrize("lie", list(LIES.values())[:3], ids=list(LIES)[:3])
+async def test_a_single_page_that_contradicts_itself_is_refused(lie: Lie) -> None:
+    with pytest.raises(UnreliableListing, match=r"is in it twice|is newer than"):
+        await read(Lying(lie, 1000, *ended(8), cap=100))
+
+
 @pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
 async def test_a_list_that_goes_on_contradicting_itself_is_refused(lie: Lie) -> None:
     fleet = Lying(lie, 1000, *ended(8))
@@ -293,6 +299,15 @@ async def test_a_server_that_was_reset_is_read_anew(cache: Cache) -> None:
     fleet.jobs = []
     assert (await read(fleet, cache)).rows == {}
     assert (await read(fleet, cache)).rows == {}
+    assert fleet.calls == ["list"]
+
+
+async def test_what_a_reset_server_lost_is_not_kept(cache: Cache) -> None:
+    fleet = Fleet(*ended(300))
+    await read(fleet, cache)
+    fleet.jobs = ended(300, start=1000)
+    await read(fleet, cache)
+    assert len((await read(fleet, cache)).rows) == 300
     assert fleet.calls == ["list"]
 
 
