@@ -57,6 +57,15 @@ def test_a_large_file_comes_back_byte_for_byte(work: Work) -> None:
     work.client.files.delete(made.id)
 
 
+def test_a_file_may_be_given_an_end(work: Work) -> None:
+    made = work.client.files.create(
+        file=("a.jsonl", jsonl("supervised", 10)),
+        purpose="fine-tune",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    assert made.expires_at == made.created_at + 3600
+
+
 @pytest.mark.parametrize(
     "name",
     [
