@@ -1,0 +1,331 @@
+"""A create is sent once, whatever comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from apply_support import DATA, LIMITED, LOST, OWNER, SENT_NOT, A, C, Crash, Fault, Scene, results, spec
+
+from reconciler.api.types import CreateJob, Job
+from reconciler.apply.body import create_body, keeps_ownership, mismatches
+from reconciler.apply.execute import execute
+from reconciler.errors import (
+    DataError,
+    InvalidRequest,
+    NoAnswer,
+    NotPermitted,
+    OwnershipLost,
+    PlanError,
+    ReconcilerError,
+    ServerFault,
+)
+from reconciler.observe.ownership import Ownership, parse, stamp
+from reconciler.spec.desired import DataFile
+
+OURS = Ownership(OWNER, "triage", A, 1)
+UNKNOWN = [LOST, ServerFault("bad gateway", status=502)]
+
+
+async def applied(scene: Scene, **world: Any) -> Any:
+    return await execute(scene.world(**world), (await scene.look()).plan)
+
+
+async def test_a_create_is_sent_once_with_our_metadata() -> None:
+    scene = Scene([spec(metadata={"team": "support"})])
+    (outcome,) = await applied(scene)
+    assert scene.server.sent() == [("create", "triage")]
+    job = scene.server.jobs[outcome.job_id]
+    assert job.metadata == {"team": "support", **stamp(OURS)}
+    assert (job.training_file, outcome.result, outcome.request_id) == ("file-dddd", "done", f"req-{job.id}")
+
+
+def test_the_body_says_what_the_spec_says() -> None:
+    held = DataFile("v.jsonl", "e" * 64, 9, 1)
+    method = {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}}
+    wandb = {"type": "wandb", "wandb": {"project": "p"}}
+    wanted = spec(validation_file=held, suffix="s", seed=7, method=method, integrations=(wandb,))
+    body = create_body(wanted, "ft:m", OURS, {DATA.digest: "file-1", held.digest: "file-2"})
+    assert body.model_dump(exclude_none=True) == {
+        "model": "ft:m",
+        "training_file": "file-1",
+        "validation_file": "file-2",
+        "suffix": "s",
+        "seed": 7,
+        "method": method,
+        "integrations": [wandb],
+        "metadata": stamp(OURS),
+    }
+
+
+def test_a_file_known_by_its_id_is_sent_as_it_is() -> None:
+    body = create_body(spec(training_file="file-abc"), "m", OURS, {})
+    assert (body.training_file, body.validation_file, body.integrations) == ("file-abc", None, None)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kept"),
+    [
+        (stamp(OURS), True),
+        ({**stamp(OURS), "more": "x"}, True),
+        ({}, False),
+        (None, False),
+        ({**stamp(OURS), "reconciler.owner": "else"}, False),
+        ({**stamp(OURS), "reconciler.name": ""}, False),
+        ({**stamp(OURS), "reconciler.revision": "x"}, False),
+    ],
+)
+def test_a_job_keeps_ownership_or_does_not(metadata: dict[str, str] | None, kept: bool) -> None:
+    job = Job(id="1", created_at=1, model="m", status="queued", metadata=metadata)
+    assert keeps_ownership(job, OURS) is kept
+
+
+@pytest.mark.parametrize(
+    ("got", "wrong"),
+    [
+        ({}, []),
+        ({"model": "m-2024-07-18", "seed": None, "training_file": None, "method": None}, []),
+        ({"method": {}}, []),
+        ({"training_file": "file-2"}, ["training_file is file-2, not file-1"]),
+        ({"seed": 8}, ["seed is 8, not 7"]),
+        ({"method": {"type": "dpo"}}, ["method is dpo, not supervised"]),
+        ({"validation_file": "file-9"}, []),
+    ],
+)
+def test_a_job_that_is_not_the_one_asked_for(got: dict[str, Any], wrong: list[str]) -> None:
+    method = {"type": "supervised"}
+    body = CreateJob.model_validate({"model": "m", "training_file": "file-1", "seed": 7, "method": method})
+    facts = {"training_file": "file-1", "seed": 7, "method": method, **got}
+    job = Job.model_validate({"id": "1", "created_at": 1, "model": "m", "status": "queued", **facts})
+    assert list(mismatches(job, body)) == wrong
+
+
+@pytest.mark.parametrize("error", UNKNOWN)
+@pytest.mark.parametrize("lag", [0.0, 3.0, 60.0])
+async def test_a_job_made_without_an_answer_is_found(error: ReconcilerError, lag: float) -> None:
+    scene = Scene([spec()])
+    scene.server.lag = lag
+    scene.server.faults["create"] = [Fault("after", error)]
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-1")
+    assert scene.server.sent() == [("create", "triage")]
+    assert "looking for its job" in scene.told.notes[0]
+
+
+@pytest.mark.parametrize("error", UNKNOWN)
+@pytest.mark.parametrize("lag", [0.0, 60.0])
+async def test_a_create_whose_job_is_not_found_is_not_repeated(error: ReconcilerError, lag: float) -> None:
+    scene = Scene([spec()])
+    scene.server.lag = lag
+    scene.server.faults["create"] = [Fault("before", error)]
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.error) == ("failed", error)
+    assert scene.server.sent() == [("create", "triage")]
+    assert scene.time.now >= max(lag, 1)
+    assert "It was not sent again" in error.hint
+
+
+@pytest.mark.parametrize("error", [SENT_NOT, LIMITED, InvalidRequest("no", status=400)])
+async def test_a_create_that_certainly_made_nothing_fails_at_once(error: ReconcilerError) -> None:
+    scene = Scene([spec()])
+    scene.server.faults["create"] = [Fault("before", error)]
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.error) == ("failed", error)
+    assert scene.server.calls == [("create", "triage")]
+    assert scene.time.now == 0
+
+
+async def test_a_listing_that_fails_while_looking_is_looked_at_again() -> None:
+    scene = Scene([spec()])
+    scene.server.faults["create"] = [Fault("after", LOST)]
+    scene.server.faults["list"] = [Fault("before", ServerFault("down", status=503))] * 2
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-1")
+
+
+async def test_a_listing_that_keeps_failing_leaves_the_outcome_unknown() -> None:
+    scene = Scene([spec()])
+    scene.server.faults["create"] = [Fault("after", LOST)]
+    scene.server.faults["list"] = [Fault("before", NotPermitted("no", status=403))] * 99
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.error) == ("failed", LOST)
+    assert scene.server.sent() == [("create", "triage")]
+
+
+@pytest.mark.parametrize("filters", [True, False])
+async def test_a_job_is_found_on_a_later_page_whether_or_not_the_server_filters(filters: bool) -> None:
+    scene = Scene([spec(), *(spec(f"other{i}") for i in range(7))])
+    for i in range(7):
+        scene.server.own(f"other{i}", created_at=1000 + i)
+    scene.server.filters, scene.server.page_size = filters, 2
+    scene.server.faults["create"] = [Fault("after", LOST)]
+    (outcome,) = await applied(scene)
+    assert outcome.job_id == "ftjob-8"
+
+
+async def test_a_listing_that_repeats_itself_comes_to_an_end() -> None:
+    scene = Scene([spec()])
+    scene.server.repeats = True
+    scene.server.faults["create"] = [Fault("after", LOST)]
+    (outcome,) = await applied(scene)
+    assert outcome.job_id == "ftjob-1"
+
+
+@pytest.mark.parametrize("keeps", [lambda _: {}, lambda m: {k: v for k, v in m.items() if "owner" in k}])
+async def test_a_server_that_drops_metadata_loses_its_job_and_stops_everything(keeps: Any) -> None:
+    scene = Scene([spec(f"s{i}") for i in range(4)])
+    scene.server.own("gone", revision=C)
+    view = await scene.look()
+    scene.server.keeps = keeps
+    outcomes = await execute(scene.world(proven=False), view.plan)
+    assert scene.server.sent() == [("create", "s0"), ("cancel", "ftjob-2")]
+    assert [o.result for o in outcomes] == ["failed", "skipped", "skipped", "skipped", "skipped"]
+    error = outcomes[0].error
+    assert isinstance(error, OwnershipLost)
+    assert "ftjob-2" in error.message
+    assert "it was cancelled at once" in error.message
+    assert "keeps metadata" in error.hint
+
+
+async def test_a_dropped_job_that_cannot_be_cancelled_is_named() -> None:
+    scene = Scene([spec()])
+    scene.server.keeps = lambda _: {}
+    scene.server.faults["cancel"] = [Fault("before", ServerFault("down", status=500))]
+    (outcome,) = await applied(scene)
+    assert "cancel it by hand" in outcome.error.message
+
+
+async def test_an_answer_that_says_less_than_is_stored_is_read_again() -> None:
+    scene = Scene([spec()])
+    scene.server.answers_in_full = False
+    (outcome,) = await applied(scene)
+    assert outcome.result == "done"
+    assert scene.server.sent() == [("create", "triage")]
+
+
+@pytest.mark.parametrize("error", [NotPermitted("no", status=403), NoAnswer("gone")])
+async def test_a_job_whose_ownership_cannot_be_read_again_is_cancelled(error: ReconcilerError) -> None:
+    scene = Scene([spec()])
+    scene.server.answers_in_full = False
+    scene.server.faults["job"] = [Fault("before", error)]
+    (outcome,) = await applied(scene)
+    assert isinstance(outcome.error, OwnershipLost)
+    assert scene.server.sent() == [("create", "triage"), ("cancel", "ftjob-1")]
+
+
+async def test_a_job_that_is_not_the_one_asked_for_is_cancelled_and_stops_everything() -> None:
+    scene = Scene([spec("a"), spec("b")])
+    scene.server.changes = {"training_file": "file-else"}
+    outcomes = await applied(scene, proven=False)
+    assert results(outcomes) == [("create", "a", "failed"), ("create", "b", "skipped")]
+    assert scene.server.sent() == [("create", "a"), ("cancel", "ftjob-1")]
+    assert "training_file is file-else, not file-dddd" in str(outcomes[0].error)
+
+
+async def test_a_file_that_cannot_be_sent_sends_no_create() -> None:
+    scene = Scene([spec()])
+    scene.files.faults = [DataError("data/train.jsonl changed")]
+    (outcome,) = await applied(scene)
+    assert isinstance(outcome.error, DataError)
+    assert scene.server.calls == []
+
+
+async def test_a_body_that_the_api_cannot_say_is_an_error_and_sends_no_create() -> None:
+    scene = Scene([spec(model="m" * 257)])
+    (outcome,) = await applied(scene)
+    assert isinstance(outcome.error, PlanError)
+    assert "triage cannot be sent as a job: model: String should have at most 256 characters" in str(outcome.error)
+    assert scene.server.calls == []
+
+
+# Racing reconcilers
+
+
+def rival(scene: Scene, created_at: int) -> None:
+    """Let another reconciler make the same job just before ours."""
+
+    def step_in(_: CreateJob) -> None:
+        scene.server.own("triage", "queued", job_id="ftjob-0", created_at=created_at)
+
+    scene.server.on_create = step_in
+
+
+async def test_the_younger_of_two_racing_jobs_gives_way() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-0")
+    assert "another reconciler was first" in outcome.detail
+    assert scene.server.live("triage") == ["ftjob-0"]
+
+
+async def test_the_older_of_two_racing_jobs_stays() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=5)
+    (outcome,) = await applied(scene)
+    assert outcome.job_id != "ftjob-0"
+    assert scene.server.sent("cancel") == []
+
+
+@pytest.mark.parametrize("created_at", [-5, 0, 5])
+async def test_both_sides_of_a_race_keep_the_same_job(created_at: int) -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at)
+    (ours,) = await applied(scene)
+    scene.server.on_create = lambda _: None
+    await execute(scene.world(), (await scene.look()).plan)
+    assert len(scene.server.live("triage")) == 1
+    assert scene.server.live("triage") == [ours.job_id]
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        {"list": [Fault("before", ServerFault("down", status=503))]},
+        {"cancel": [Fault("before", ServerFault("down", status=503))]},
+    ],
+)
+async def test_a_race_that_cannot_be_settled_is_left_to_the_next_run(faults: dict[str, list[Fault]]) -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    scene.server.faults.update(faults)
+    (outcome,) = await applied(scene)
+    assert outcome.result == "done"
+    assert "left to the next run" in scene.told.notes[-1]
+    scene.server.on_create = lambda _: None
+    await execute(scene.world(), (await scene.look()).plan)
+    assert scene.server.live("triage") == ["ftjob-0"]
+
+
+async def test_a_rivals_job_found_after_an_unknown_outcome_is_not_judged_by_our_body() -> None:
+    scene = Scene([spec()])
+    scene.server.faults["create"] = [Fault("before", LOST)]
+    view = await scene.look()
+    scene.server.own("triage", "queued", training_file="file-of-theirs")
+    (outcome,) = await execute(scene.world(), view.plan)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-1")
+    assert scene.server.sent("cancel") == []
+
+
+# Killed at any moment
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("moment", range(12))
+async def test_a_kill_at_any_moment_buys_nothing_twice(moment: int, when: Any) -> None:
+    scene = Scene([spec("a"), spec("b"), spec("p", state="paused")])
+    for status, name, revision in (("running", "a", C), ("running", "p", A), ("queued", "gone", C)):
+        scene.server.own(name, status, revision)
+    view = await scene.look()
+    scene.server.crash_at = (moment, when)
+    try:
+        await execute(scene.world(proven=False), view.plan)
+        crashed = False
+    except Crash:
+        crashed = True
+    assert crashed is (moment < len(scene.server.calls))
+    scene.server.crash_at = None
+    await execute(scene.world(), (await scene.look()).plan)
+    assert not (await scene.look()).plan.has_changes
+    made = [o.name for j in scene.server.jobs.values() if (o := parse(j.metadata)) and o.revision == A]
+    assert sorted(made) == ["a", "b", "p"]
