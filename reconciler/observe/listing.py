@@ -11,28 +11,24 @@ change, and active ones are retrieved one by one. With or without the cache, the
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from reconciler.api.concurrently import concurrently
 from reconciler.api.types import Job
 from reconciler.cache import Cache
 from reconciler.errors import InvalidRequest, NotFound, UnreliableListing
+from reconciler.observe.memory import Reading, Row, recall, remember
 from reconciler.observe.ownership import OWNER, parse
 from reconciler.observe.state import ObservedJob
 
 if TYPE_CHECKING:
     from reconciler.api.client import Client
 
-Row = ObservedJob | str | None
-"""A job of ours; or why one that claims our owner cannot be read; or None for somebody else's."""
-
 PAGE = 100
 _READINGS = 3
 _MISSING_CHECKED = 20
-FIELDS = tuple(f.name for f in fields(ObservedJob))
 
 
 class _Again(Exception):
@@ -43,14 +39,6 @@ class _Contradiction(_Again):
     """The listing contradicts itself."""
 
 
-@dataclass(slots=True)
-class Reading:
-    """What a complete reading knows: every job by id, and until when (Unix seconds, by the server's clock)."""
-
-    rows: dict[str, Row] = field(default_factory=dict)
-    time: float = -math.inf
-
-
 async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[], float]) -> Reading:
     """Read all jobs, ours reduced to what planning needs.
 
@@ -59,7 +47,7 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
         ApiError: the server refused or failed; nothing may be concluded.
     """
     kind = f"jobs {owner} {client.server.base_url} {client.server.organization} {client.server.project}"
-    known = _load(cache, kind)
+    known = recall(cache, kind)
     for attempt in range(_READINGS):
         try:
             fresh, complete = await _read(client, owner, known, now, trusting=attempt == 0)
@@ -74,8 +62,9 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
         except _Again:
             continue
         else:
-            _store(cache, kind, known, fresh, complete=complete)
-            return fresh if complete else Reading({**known.rows, **fresh.rows}, fresh.time)
+            reading = fresh if complete else Reading({**known.rows, **fresh.rows}, fresh.time)
+            remember(cache, kind, known, reading)
+            return reading
     raise AssertionError("unreachable: only the first reading trusts the cache")
 
 
@@ -98,7 +87,7 @@ async def _read(
             for job in jobs:
                 fresh.rows[job.id] = classify(job, owner)
                 trusting = trusting and (job.id in known.rows or job.created_at >= settled)
-            if jobs and trusting and all(j.id in known.rows and j.created_at < settled for j in jobs):
+            if trusting and jobs and jobs[0].created_at < settled:  # so every job of this page is known
                 pages_left = math.ceil((len(known.rows) - len(fresh.rows)) / (PAGE - 1))
                 if len(_unread(known, fresh)) <= max(pages_left, 1):
                     complete, bottom = False, jobs[-1].created_at
@@ -209,48 +198,3 @@ async def _check_missing(client: Client, known: Reading, fresh: Reading) -> None
     for row, still in zip(newest, await concurrently(exists, newest), strict=True):
         if still:
             raise _Contradiction(f"{row.id} exists and is missing from it")
-
-
-def _load(cache: Cache, kind: str) -> Reading:
-    """Recall the last reading; nothing, where any part of it is damaged or of another version."""
-    stored = cache.load(kind)
-    about = stored.pop("", None)
-    if not isinstance(about, dict) or about.get("fields") != list(FIELDS) or about.get("count") != len(stored):
-        return Reading()
-    try:
-        rows = {i: _recalled(value) for i, value in stored.items()}
-        return Reading(rows, float(about["time"]))
-    except (TypeError, ValueError, KeyError):
-        return Reading()
-
-
-def _store(cache: Cache, kind: str, known: Reading, fresh: Reading, *, complete: bool) -> None:
-    """Remember a reading: all of it, or what changed since the one it builds on."""
-    changed = fresh.rows if complete else {i: r for i, r in fresh.rows.items() if known.rows.get(i, "") != r}
-    count = len(fresh.rows) if complete else len(known.rows.keys() | fresh.rows.keys())
-    about = {"time": fresh.time, "count": count, "fields": FIELDS}
-    rows: Mapping[str, Any] = {i: _stored(row) for i, row in changed.items()}
-    cache.store(kind, {**rows, "": about}, replace=complete)
-
-
-def _stored(row: Row) -> Any:  # noqa: ANN401 - whatever JSON can say
-    return pack(row) if isinstance(row, ObservedJob) else row
-
-
-def _recalled(value: Any) -> Row:  # noqa: ANN401
-    return value if value is None or isinstance(value, str) else unpack(value)
-
-
-def pack(job: ObservedJob) -> list[Any]:
-    """Say a job in JSON."""
-    return [getattr(job, name) for name in FIELDS]
-
-
-def unpack(values: list[Any]) -> ObservedJob:
-    """Undo ``pack``.
-
-    Raises:
-        TypeError, ValueError: the values are not those of a job.
-    """
-    named = dict(zip(FIELDS, values, strict=True))
-    return ObservedJob(**{**named, "integrations": tuple(named["integrations"])})

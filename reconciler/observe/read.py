@@ -10,7 +10,8 @@ from reconciler.api.concurrently import concurrently
 from reconciler.api.types import Checkpoint
 from reconciler.cache import Cache
 from reconciler.errors import NotFound, PermanentError, Unsupported
-from reconciler.observe.listing import FIELDS, list_jobs, pack, unpack
+from reconciler.observe.listing import list_jobs
+from reconciler.observe.memory import FIELDS, pack, unpack
 from reconciler.observe.state import FileInfo, Observed, ObservedJob
 from reconciler.spec.desired import Desired, Upstream
 

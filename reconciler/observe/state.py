@@ -111,6 +111,10 @@ class Observed:
     checkpoints: Mapping[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        """Be brief: ten thousand jobs are no help in a log, and asyncio.run takes the repr of what it returns."""
+        return f"<Observed: {len(self.jobs)} jobs>"
+
     @cached_property
     def by_name(self) -> Mapping[str, tuple[ObservedJob, ...]]:
         """Our jobs by the spec's name."""

@@ -11,7 +11,8 @@ from fleet import NOW, OURS, REVISION, Fleet, Live, ended
 from reconciler.api.client import Client
 from reconciler.cache import Cache
 from reconciler.errors import ApiError, NotThisApi, ServerFault, UnreliableListing
-from reconciler.observe.listing import Reading, list_jobs
+from reconciler.observe.listing import list_jobs
+from reconciler.observe.memory import Reading
 from reconciler.observe.state import ObservedJob
 
 
@@ -361,18 +362,23 @@ async def test_owners_and_servers_do_not_share_what_is_known(cache: Cache) -> No
     assert [i for i, row in theirs.rows.items() if isinstance(row, ObservedJob)] == ["theirs"]
 
 
-@pytest.mark.parametrize("damage", ["a row", "a count", "a field", "the time"])
-async def test_a_damaged_cache_is_forgotten(damage: str, cache: Cache) -> None:
+@pytest.mark.parametrize(
+    ("part", "damage"),
+    [
+        ("open", {"ftjob-00000": ["short"]}),
+        ("open", {"ftjob-other": None}),
+        ("open", {"ftjob-other": 7}),
+        ("open", None),
+        ("about", {"fields": ["id"]}),
+        ("about", {"time": None}),
+        ("about", []),
+    ],
+)
+async def test_a_damaged_cache_is_forgotten(part: str, damage: Any, cache: Cache) -> None:
     fleet = Fleet(*ended(300))
     cold = await read(fleet, cache)
     kind = f"jobs {OURS} https://host.test/v1 None None"
-    about = cache.load(kind)[""]
-    damages: dict[str, dict[str, Any]] = {
-        "a row": {"ftjob-00000": ["short"]},
-        "a count": {"ftjob-other": None},
-        "a field": {"": {**about, "fields": ["id"]}},
-        "the time": {"": {**about, "time": None}},
-    }
-    cache.store(kind, damages[damage])
+    whole = cache.load(kind)[part]
+    cache.store(kind, {part: {**whole, **damage} if isinstance(damage, dict) else damage})
     assert (await read(fleet, cache)).rows == cold.rows
     assert len(fleet.calls) == 4

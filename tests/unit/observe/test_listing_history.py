@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.cache import Cache
-from reconciler.observe.listing import Reading, list_jobs
+from reconciler.observe.listing import list_jobs
+from reconciler.observe.memory import Reading
 
 LAG = 10
 ENDED = ("succeeded", "failed", "cancelled")

@@ -10,6 +10,7 @@ from fleet import NOW, OURS, REVISION, Fleet, Live
 
 from reconciler.cache import Cache
 from reconciler.errors import NotPermitted, ServerFault
+from reconciler.observe.memory import FIELDS
 from reconciler.observe.read import observe
 from reconciler.observe.state import FileInfo, Observed
 from reconciler.spec.desired import Adopt, DataFile, Desired, Upstream
@@ -90,8 +91,6 @@ async def test_a_damaged_cache_of_adopted_jobs_is_forgotten(tmp_path: Path) -> N
     fleet, cache = Fleet(Live("theirs", 5, owner=None)), Cache(tmp_path / "cache.db")
     desired = [spec(adopt=Adopt("theirs", REVISION))]
     first = await seen(fleet, desired, cache)
-    from reconciler.observe.listing import FIELDS  # noqa: PLC0415
-
     cache.store(f"adopted https://host.test/v1 {' '.join(FIELDS)}", {"theirs": 7})
     assert await seen(fleet, desired, cache) == first
 
@@ -222,7 +221,7 @@ async def test_nothing_is_sent_but_reads() -> None:
 
 async def test_a_refused_listing_is_no_observation() -> None:
     class Closed(Fleet):
-        def __call__(self, request: httpx.Request) -> httpx.Response:
+        def __call__(self, _: httpx.Request) -> httpx.Response:
             return self.answer({}, 403)
 
     with pytest.raises(NotPermitted):
