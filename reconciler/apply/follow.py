@@ -64,6 +64,7 @@ async def follow(
     visible_at = world.clock() + world.visible_within
     while True:
         view = await _patiently(world, poll, replan)
+        world.run.seen.update((job.name, job.revision, job.attempt) for job in view.observed.jobs)
         if world.run.halted:
             return view.plan, outcomes
         todo = _todo(world, view.plan, approved)

@@ -64,10 +64,12 @@ Key = tuple[str, str, str, str, int]
 class Run:
     """What one command has tried so far: nothing is tried twice, and nothing destroyed after an error.
 
-    ``halted`` says that every further change would meet the same error.
+    ``seen`` holds name, revision and attempt of every job a listing has shown: jobs cannot be deleted, so one that is
+    no longer shown is still there. ``halted`` says that every further change would meet the same error.
     """
 
     results: dict[Key, Result] = field(default_factory=dict)
+    seen: set[tuple[str, str, int]] = field(default_factory=set)
     halted: bool = False
 
     @property
@@ -85,11 +87,14 @@ class Run:
         return change.action is Action.CREATE and self.results.get(change.key) == "done"
 
     def allows(self, change: Change, retries: int) -> bool:
-        """Whether a change may be tried: not yet tried, and for a create no more attempts than one and ``retries``."""
-        attempts = sum(
-            (key[0], key[1], key[3]) == (change.name, Action.CREATE, change.revision) for key in self.results
-        )
-        return change.key not in self.results and (change.action is not Action.CREATE or attempts <= retries)
+        """Whether a change may be tried: nothing twice, and creates of a revision no oftener than ``retries`` allow."""
+        if change.action is Action.CREATE:
+            sent = sum(
+                (key[0], key[1], key[3]) == (change.name, change.action, change.revision) for key in self.results
+            )
+            if sent > retries or (change.name, change.revision, change.attempt) in self.seen:
+                return False
+        return change.key not in self.results
 
 
 @dataclass(frozen=True)

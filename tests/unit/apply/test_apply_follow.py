@@ -313,19 +313,19 @@ async def test_a_listing_that_fails_for_a_while_does_not_end_following() -> None
     assert [c.reason for c in plan.changes] == ["converged"]
 
 
-async def test_a_job_that_is_gone_is_no_longer_waited_for() -> None:
+async def test_a_job_that_is_no_longer_shown_is_not_bought_again() -> None:
     scene = Scene([spec()])
     scene.server.own("triage")
     world = scene.world()
 
     async def look() -> View:
         view = await scene.look()
-        scene.server.jobs.pop("ftjob-1", None)
+        scene.server.jobs.clear()
         return view
 
-    ending(scene, TRAINS)
-    plan, _ = await follow(world, look, frozenset(), POLL)
-    assert [c.reason for c in plan.changes] == ["converged"]
+    plan, outcomes = await follow(world, look, frozenset(), POLL)
+    assert scene.server.sent() == []
+    assert failures(plan, outcomes) == ["triage: no job of revision aaaaaaaa exists; create is left to the next run"]
 
 
 async def test_step_loss_and_finish_are_told_while_a_job_runs() -> None:
