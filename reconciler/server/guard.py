@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.server.context import Settings
-from reconciler.server.problems import Problem
+from reconciler.server.problems import Problem, printable
 from reconciler.server.uploads import too_large
 
 log = logging.getLogger(__name__)
@@ -38,15 +38,16 @@ class Guard:
             await self._app(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self._limit(scope["path"]))
+        what = f"{scope['method']} {printable(scope['path'])}"
         try:
             self._admit(scope, exchange.headers)
             await self._app(scope, exchange.receive, exchange.send)
         except Problem as problem:
             await problem.response(scope, exchange.receive, exchange.send)
         except ClientDisconnect:
-            log.info("%s %s: the client went away.", scope["method"], scope["path"])
+            log.info("%s: the client went away.", what)
         except Exception:
-            log.exception("%s %s failed (%s).", scope["method"], scope["path"], exchange.request_id)
+            log.exception("%s failed (%s).", what, exchange.request_id)
             if exchange.answered:
                 raise
             fault = Problem(500, "The server has an error; its log says more.", code="internal_error")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -381,23 +379,6 @@ def test_a_job_shows_what_it_was_created_with(client: TestClient) -> None:
 
 def test_a_job_without_a_seed_gets_one(client: TestClient) -> None:
     assert 0 <= create(client, upload(client), seed=None)["seed"] < 2**31
-
-
-def test_a_hundred_clients_at_once_each_get_their_jobs(serve: Serve, tmp_path: Path) -> None:
-    client = serve(tmp_path)
-    file = upload(client)
-    barrier = threading.Barrier(100)
-
-    def work(number: int) -> str:
-        barrier.wait()
-        job_id = str(create(client, file, metadata={"n": str(number)})["id"])
-        (found,) = client.get(f"fine_tuning/jobs?metadata[n]={number}").json()["data"]
-        assert found["id"] == job_id
-        return job_id
-
-    with ThreadPoolExecutor(100) as pool:
-        made = list(pool.map(work, range(100)))
-    assert len(set(made)) == 100
 
 
 @pytest.mark.slow

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
 import signal
+import socket
 import stat
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +59,7 @@ def kill_until_done(directory: Path, kills: int, seed: int, unbroken: dict[str, 
 
 
 def test_killed_at_random_moments_it_ends_as_an_unbroken_run_does(tmp_path: Path, unbroken: dict[str, Any]) -> None:
-    kill_until_done(tmp_path, 4, seed=1, unbroken=unbroken)
+    kill_until_done(tmp_path, 3, seed=1, unbroken=unbroken)
 
 
 @pytest.mark.slow
@@ -86,6 +91,7 @@ def test_when_the_one_that_trains_is_killed_another_goes_on_within_seconds(tmp_p
         assert retrieve(second.client, job_id)["fine_tuned_model"]
 
 
+@pytest.mark.slow
 def test_a_frozen_process_that_wakes_up_late_writes_nothing(tmp_path: Path, unbroken: dict[str, Any]) -> None:
     with ServeProcess(tmp_path) as first, ServeProcess(tmp_path) as second:
         file = upload(second.client)
@@ -97,6 +103,60 @@ def test_a_frozen_process_that_wakes_up_late_writes_nothing(tmp_path: Path, unbr
         time.sleep(0.5)
         assert story(second.client, retrieve(second.client, job_id)) == unbroken
         assert retrieve(second.client, job_id) == done
+
+
+def test_a_hundred_clients_at_once_each_get_their_jobs(tmp_path: Path) -> None:
+    barrier = threading.Barrier(100)
+    with ServeProcess(tmp_path, speed=100) as server:
+        file = upload(server.client)
+
+        def work(number: int) -> str:
+            with httpx.Client(base_url=server.client.base_url, timeout=60, trust_env=False) as client:
+                barrier.wait()
+                job_id = str(create(client, file, metadata={"n": str(number)})["id"])
+                (found,) = client.get(f"fine_tuning/jobs?metadata[n]={number}").json()["data"]
+                assert found["id"] == job_id
+                return job_id
+
+        with ThreadPoolExecutor(100) as pool:
+            made = list(pool.map(work, range(100)))
+    assert len(set(made)) == 100
+
+
+@contextlib.contextmanager
+def half_an_upload(server: ServeProcess) -> Iterator[None]:
+    """Hold a connection on which an upload has begun and does not go on."""
+    head = (
+        b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n"
+        b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="half.jsonl"\r\n\r\n'
+    )
+    port = server.client.base_url.port or 0
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(head + b"x" * 2_000_000)
+        deadline = time.monotonic() + 10
+        while not any(path.stat().st_size for path in (server.directory / "incoming").iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        yield
+
+
+def test_half_an_upload_is_never_listed_whether_the_client_or_the_server_dies(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as server:
+        with half_an_upload(server):
+            server.kill()
+        server.start()
+        assert server.client.get("files").json()["data"] == []
+        (left,) = (tmp_path / "incoming").iterdir()
+        left.unlink()
+        with half_an_upload(server):
+            pass
+        deadline = time.monotonic() + 10
+        while list((tmp_path / "incoming").iterdir()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert server.client.get("files").json()["data"] == []
+        upload(server.client)
 
 
 def test_local_finds_a_running_server_and_its_key_file_is_private(tmp_path: Path) -> None:
