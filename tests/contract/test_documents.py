@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +25,7 @@ from pydantic import BaseModel, TypeAdapter
 from schemathesis import Case, CheckContext, GenerationMode, Response
 from schemathesis.checks import CheckFunction, not_a_server_error
 from schemathesis.config import SchemathesisConfig
+from schemathesis.core.result import Ok
 from schemathesis.schemas import BaseSchema
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -117,16 +119,20 @@ def in_the_published_shape(ctx: CheckContext, response: Response, case: Case[Any
     if response.status_code >= 400:
         assert_error(json.loads(response.content) if case.method != "HEAD" else None)
         return
-    path = case.path.removeprefix("/v1").removeprefix("/fine_tuning").strip("/")
-    shape = SHAPES.get((case.method, "/".join("{}" if "{" in part else part for part in path.split("/"))))
+    shape = SHAPES.get((case.method, kind(case.path)))
     if shape is None:
-        assert path.endswith("/content"), f"an operation without a shape: {case.method} {path}"
+        assert kind(case.path) == "files/{}/content", f"an operation without a shape: {case.method} {case.path}"
         return
     answer = json.loads(response.content)
     if listed := answer.get("object") == "list":
         assert isinstance(answer.get("has_more", False), bool)
     for item in answer["data"] if listed else [answer]:
         TypeAdapter(shape).validate_json(json.dumps(as_published(item)), strict=True)
+
+
+def kind(path: str) -> str:
+    """``/v1/fine_tuning/jobs/{fine_tuning_job_id}/events`` is ``jobs/{}/events``."""
+    return re.sub(r"{\w+}", "{}", path.removeprefix("/v1").removeprefix("/fine_tuning").strip("/"))
 
 
 def assert_error(body: Any) -> None:
@@ -188,7 +194,8 @@ def bounded(examples: int) -> settings:
 
 CHECKS: list[CheckFunction] = [not_a_server_error, response_schema_conformance, in_the_published_shape]
 OWN_CHECKS: list[CheckFunction] = [*CHECKS, status_code_conformance, content_type_conformance, negative_data_rejection]
-over_documents = schemathesis.pytest.parametrize(**documents())
+DOCUMENTS = documents()
+over_documents = schemathesis.pytest.parametrize(**DOCUMENTS)
 
 
 def exchange(case: Case[Any], world: World) -> None:
@@ -196,6 +203,13 @@ def exchange(case: Case[Any], world: World) -> None:
     world.place(case)
     answer = case.call(base_url=world.url.removesuffix("/v1") if own else world.url, headers=HEADERS, timeout=30)
     case.validate_response(answer, checks=OWN_CHECKS if own else CHECKS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_has_every_operation_that_has_a_shape_and_no_other(name: str) -> None:
+    operations = [each.ok() for each in DOCUMENTS[name].get_all_operations() if isinstance(each, Ok)]
+    found = {(operation.method.upper(), kind(operation.path)) for operation in operations}
+    assert found == {*SHAPES, ("GET", "files/{}/content")}
 
 
 @over_documents
