@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from serving import SETTINGS, Serve, story, trained
 
 from reconciler.server.app import create_app
 from reconciler.server.context import Settings
 from reconciler.server.engine import Engine
 from reconciler.server.store import Store
 from reconciler.server.trainers.simulated import SimulatedTrainer
-
-
-class Serve(Protocol):
-    """Starts an application on a directory; it ends with the test."""
-
-    def __call__(self, directory: Path, *, speed: float = ..., settings: Settings | None = ...) -> TestClient: ...
 
 
 @contextmanager
@@ -56,3 +51,10 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path)
     yield store
     store.close()
+
+
+@pytest.fixture
+def unbroken(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The story of a job that nothing interrupted."""
+    client = serve(tmp_path_factory.mktemp("unbroken"))
+    return story(client, trained(client, **SETTINGS))

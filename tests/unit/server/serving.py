@@ -7,20 +7,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import httpx
 from fastapi.testclient import TestClient
 
+from reconciler.server.context import Settings
+
 Client = httpx.Client | TestClient
+SETTINGS: dict[str, Any] = {"seed": 11, "hyperparameters": {"n_epochs": 4, "batch_size": 4}}
+"""A job of forty steps, whose story is the same however often it is interrupted."""
 PROGRAM = """
 import asyncio, pathlib, sys
 from reconciler.server.serve import serve
 directory, speed = pathlib.Path(sys.argv[1]), float(sys.argv[2])
 asyncio.run(serve(directory, port=0, speed=speed, ready=lambda url: print(url, flush=True)))
 """
+
+
+class Serve(Protocol):
+    """Starts an application on a directory; it ends with the test."""
+
+    def __call__(self, directory: Path, *, speed: float = ..., settings: Settings | None = ...) -> TestClient: ...
 
 
 class ServeProcess:
@@ -126,3 +137,20 @@ def story(client: Client, job: dict[str, Any]) -> dict[str, Any]:
     kept = [(c["step_number"], c["metrics"]) for c in everything(client, job["id"], "checkpoints")]
     results = client.get(f"files/{job['result_files'][0]}/content").text
     return {"steps": steps, "checkpoints": kept, "results": results, "tokens": job["trained_tokens"]}
+
+
+def trained(client: Client, **settings: Any) -> dict[str, Any]:
+    """A job that has its model, trained and validated on one file."""
+    file = upload(client)
+    return reach(client, create(client, file, validation_file=file, **settings)["id"], "succeeded")
+
+
+def wait(reached: Callable[[], Any], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.01)
+
+
+def wait_for_step(client: Client, job_id: str) -> None:
+    wait(lambda: any(event["type"] == "metrics" for event in everything(client, job_id, "events")))

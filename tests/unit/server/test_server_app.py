@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Serve
 from fastapi.testclient import TestClient
-from serving import create, everything, reach, retrieve, rows, upload
+from serving import Serve, create, everything, reach, retrieve, rows, upload
 
 from reconciler.errors import StoreError
 from reconciler.server import documents, jobs

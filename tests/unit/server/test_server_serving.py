@@ -19,23 +19,13 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Serve
-from serving import ServeProcess, create, everything, reach, retrieve, story, upload
+from serving import SETTINGS, ServeProcess, create, everything, reach, retrieve, story, upload
 
 from reconciler.errors import StoreError, UsageError
 from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
 from reconciler.server.presence import FILE, Presence
 from reconciler.server.serve import is_loopback
 from reconciler.server.serve import serve as serve_http
-
-SETTINGS: dict[str, Any] = {"seed": 11, "hyperparameters": {"n_epochs": 4, "batch_size": 4}}
-
-
-@pytest.fixture
-def unbroken(serve: Serve, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    client = serve(tmp_path_factory.mktemp("unbroken"))
-    file = upload(client)
-    return story(client, reach(client, create(client, file, validation_file=file, **SETTINGS)["id"], "succeeded"))
 
 
 def kill_until_done(directory: Path, kills: int, seed: int, unbroken: dict[str, Any]) -> None:

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Serve
 from fastapi.testclient import TestClient
-from serving import upload
+from serving import Serve, upload
 
 from reconciler.server import files
 from reconciler.server.context import Settings
