@@ -119,9 +119,9 @@ def in_the_published_shape(ctx: CheckContext, response: Response, case: Case[Any
     if response.status_code >= 400:
         assert_error(json.loads(response.content) if case.method != "HEAD" else None)
         return
-    shape = SHAPES.get((case.method, kind(case.path)))
+    shape = SHAPES.get((case.method, endpoint(case.path)))
     if shape is None:
-        assert kind(case.path) == "files/{}/content", f"an operation without a shape: {case.method} {case.path}"
+        assert endpoint(case.path) == "files/{}/content", f"an operation without a shape: {case.method} {case.path}"
         return
     answer = json.loads(response.content)
     if listed := answer.get("object") == "list":
@@ -130,7 +130,7 @@ def in_the_published_shape(ctx: CheckContext, response: Response, case: Case[Any
         TypeAdapter(shape).validate_json(json.dumps(as_published(item)), strict=True)
 
 
-def kind(path: str) -> str:
+def endpoint(path: str) -> str:
     """``/v1/fine_tuning/jobs/{fine_tuning_job_id}/events`` is ``jobs/{}/events``."""
     return re.sub(r"{\w+}", "{}", path.removeprefix("/v1").removeprefix("/fine_tuning").strip("/"))
 
@@ -208,7 +208,7 @@ def exchange(case: Case[Any], world: World) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_has_every_operation_that_has_a_shape_and_no_other(name: str) -> None:
     operations = [each.ok() for each in DOCUMENTS[name].get_all_operations() if isinstance(each, Ok)]
-    found = {(operation.method.upper(), kind(operation.path)) for operation in operations}
+    found = {(operation.method.upper(), endpoint(operation.path)) for operation in operations}
     assert found == {*SHAPES, ("GET", "files/{}/content")}
 
 

@@ -101,6 +101,15 @@ def test_a_create_from_an_unknown_file_names_the_field(work: Work, field: str) -
     assert "file-none" in refused.value.message
 
 
+def test_a_file_that_a_job_still_needs_cannot_be_deleted(work: Work) -> None:
+    job = work.create(model="simulated-slow")
+    with pytest.raises(openai.ConflictError) as refused:
+        work.client.files.delete(job.training_file)
+    assert job.id in refused.value.message
+    work.client.fine_tuning.jobs.cancel(job.id)
+    assert work.client.files.delete(job.training_file).deleted
+
+
 def test_a_result_file_is_no_training_file(work: Work) -> None:
     result = work.trained().result_files[0]
     with pytest.raises(openai.BadRequestError) as refused:

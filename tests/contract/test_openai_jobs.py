@@ -224,6 +224,16 @@ def test_a_job_starts_from_the_model_of_another(work: Work) -> None:
     assert ":stage-2:" in second.fine_tuned_model
 
 
+@pytest.mark.parametrize("suffix", ["a:b", "a/../b", " sp ace", "\u202eüber", "..", "%2f", "ckpt-step-5", "a\nb"])
+def test_an_odd_suffix_still_names_a_model_that_can_be_used(work: Work, suffix: str) -> None:
+    model = work.trained(suffix=suffix).fine_tuned_model
+    assert model is not None
+    assert model.count(":") == 4
+    assert work.client.models.retrieve(model).id == model
+    assert work.create(model=model).model == model
+    assert work.client.models.delete(model).deleted
+
+
 def test_models_are_listed_retrieved_and_deleted(work: Work) -> None:
     model = work.trained().fine_tuned_model
     assert model is not None
