@@ -18,7 +18,7 @@ from reconciler.api.answers import Reply, clean, fault
 from reconciler.api.server import Server
 from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
 
-_MOST_BYTES = 256 * 2**20
+_MOST_BYTES = 64 * 2**20
 _USUAL = httpx.Timeout(60.0, connect=10.0)
 _UPLOAD = httpx.Timeout(300.0, connect=10.0)
 _LONGEST = 300.0  # seconds for a whole exchange that is no upload: a server that drips bytes must not hold a plan

@@ -140,13 +140,13 @@ async def _page(client: Client, owner: str, cursor: str | None) -> tuple[list[Jo
 
 def classify(job: Job, owner: str) -> Row:
     """Decide whose a job is. A server may ignore the filter, so this is what counts."""
-    if (job.metadata or {}).get(OWNER) != owner:
-        return None
     try:
         own = parse(job.metadata)
     except ValueError as error:
-        return str(error)
-    return ObservedJob.of(job, own.name, own.revision, own.attempt) if own else None
+        return str(error) if (job.metadata or {}).get(OWNER) == owner else None
+    if own is None or own.owner != owner:
+        return None
+    return ObservedJob.of(job, own.name, own.revision, own.attempt)
 
 
 def _server_time(client: Client, first_page: list[Job], now: Callable[[], float]) -> float:

@@ -13,7 +13,7 @@ from reconciler.errors import NotFound, PermanentError, Unsupported
 from reconciler.observe.listing import list_jobs
 from reconciler.observe.memory import FIELDS, pack, unpack
 from reconciler.observe.state import FileInfo, Observed, ObservedJob
-from reconciler.spec.desired import Desired, Upstream
+from reconciler.spec.desired import Adopt, Desired, Upstream
 
 if TYPE_CHECKING:
     from reconciler.api.client import Client
@@ -63,21 +63,20 @@ async def _adopted(
     client: Client, desired: Sequence[Desired], ours: Mapping[str, ObservedJob], cache: Cache
 ) -> dict[str, ObservedJob]:
     """Retrieve the jobs that specs adopt. One that does not exist is left out; one that has ended is read once."""
-    kind = f"adopted {client.server.base_url} {' '.join(FIELDS)}"
+    server = client.server
+    kind = f"adopted {server.base_url} {server.organization} {server.project} {' '.join(FIELDS)}"
     ended = _recall(cache, kind)
 
-    async def retrieve(spec: Desired) -> ObservedJob | None:
-        if spec.adopt is None:
-            return None
-        name, revision = spec.name, spec.adopt.revision
-        if known := ours.get(spec.adopt.job) or ended.get(spec.adopt.job):
-            return replace(known, name=name, revision=revision, attempt=1)
+    async def retrieve(wanted: tuple[str, Adopt]) -> ObservedJob | None:
+        name, adopt = wanted
+        if known := ours.get(adopt.job) or ended.get(adopt.job):
+            return replace(known, name=name, revision=adopt.revision, attempt=1)
         try:
-            return ObservedJob.of(await client.job(spec.adopt.job), name, revision, 1)
+            return ObservedJob.of(await client.job(adopt.job), name, adopt.revision, 1)
         except NotFound:
             return None
 
-    found = await concurrently(retrieve, (d for d in desired if d.adopt is not None))
+    found = await concurrently(retrieve, ((d.name, d.adopt) for d in desired if d.adopt is not None))
     adopted = {job.id: job for job in found if job is not None}
     cache.store(kind, {i: pack(job) for i, job in adopted.items() if not job.active and i not in ended})
     return adopted

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import gzip
+import json
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -358,6 +360,41 @@ async def test_an_untrusted_certificate_is_told_at_once() -> None:
             await client.job("ftjob-1")
     assert "SSL_CERT_FILE" in caught.value.hint
     assert len(wire.requests) == 1
+
+
+async def test_an_answer_that_inflates_without_end_is_given_up() -> None:
+    bomb = gzip.compress(bytes(65 * 2**20), 9)
+    wire = Wire(reply(bomb, content_encoding="gzip"))
+    async with connect(wire) as client:
+        with pytest.raises(errors.PermanentError, match="larger than 64 MB"):
+            await client.job("ftjob-1")
+    assert len(wire.requests) == 1
+
+
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+
+async def in_process(app: App) -> Job:
+    server, time = Server("local", "http://local.test/v1", app=app), Time()
+    async with Client(server, clock=time, sleep=time.sleep, backoff=Backoff(attempts=2)) as client:
+        return await client.job("ftjob-1")
+
+
+async def test_an_application_in_this_process_needs_no_network() -> None:
+    async def app(scope: Any, _: Any, send: Any) -> None:
+        assert scope["path"] == "/v1/fine_tuning/jobs/ftjob-1"
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(job()).encode()})
+
+    assert (await in_process(app)).id == "ftjob-1"
+
+
+async def test_an_application_that_breaks_is_a_server_that_failed() -> None:
+    async def app(*_: Any) -> None:
+        raise RuntimeError("broken")
+
+    with pytest.raises(errors.ServerFault):
+        await in_process(app)
 
 
 async def test_no_error_shows_the_key() -> None:

@@ -99,9 +99,9 @@ class Fleet:
     async def sleep(self, seconds: float) -> None:
         self.now += seconds
 
-    def client(self, lag: float = 10.0) -> Client:
+    def client(self, lag: float = 10.0, app: object = None) -> Client:
         return Client(
-            Server("test", "https://host.test/v1", lag=lag),
+            Server("test", "https://host.test/v1", lag=lag, app=app),
             transport=httpx.MockTransport(self),
             clock=lambda: self.now,
             sleep=self.sleep,

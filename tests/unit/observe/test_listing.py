@@ -10,7 +10,7 @@ from fleet import NOW, OURS, REVISION, Fleet, Live, ended
 
 from reconciler.api.client import Client
 from reconciler.cache import Cache
-from reconciler.errors import ApiError, NotThisApi, ServerFault, UnreliableListing
+from reconciler.errors import ApiError, InvalidRequest, NotThisApi, ServerFault, UnreliableListing
 from reconciler.observe.listing import list_jobs
 from reconciler.observe.memory import Reading
 from reconciler.observe.state import ObservedJob
@@ -216,7 +216,10 @@ async def test_a_server_that_guesses_more_from_a_full_page_is_read_to_its_end(co
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [(500, {"error": {"message": "oops"}}, ServerFault), (200, {"object": "error"}, NotThisApi), (403, {}, ApiError)],
-)
+        (500, {"error": {"message": "oops"}}, ServerFault),
+        (200, {"object": "error"}, NotThisApi),
+        (403, {}, ApiError),
+    ],
 async def test_a_listing_that_fails_anywhere_is_no_listing(
     page: int, status: int, body: dict[str, Any], kind: type[ApiError]
 ) -> None:
@@ -229,6 +232,15 @@ async def test_a_listing_that_fails_anywhere_is_no_listing(
 
     with pytest.raises(kind):
         await read(Failing(*ended(12), cap=4))
+
+
+async def test_a_refused_first_page_is_told_as_it_is() -> None:
+    class Closed(Fleet):
+        def answer(self, body: dict[str, Any], _: int = 200) -> httpx.Response:
+            return super().answer({"error": {"message": "wrong key"}}, 400) if body else super().answer(body)
+
+    with pytest.raises(InvalidRequest, match="wrong key"):
+        await read(Closed())
 
 
 # A reading that builds on the last one
@@ -290,6 +302,19 @@ async def test_a_server_without_a_clock_is_dated_by_its_newest_job(cache: Cache)
     await read(fleet, cache)
     assert len((await read(fleet, cache)).rows) == 300
     assert len(fleet.calls) == 2
+
+
+async def test_an_application_in_this_process_is_dated_by_our_clock(cache: Cache) -> None:
+    fleet = Fleet(*ended(300), dated=False)
+
+    async def look() -> None:
+        fleet.calls.clear()
+        async with fleet.client(app=object()) as client:
+            await list_jobs(client, OURS, cache=cache, now=lambda: fleet.now)
+
+    await look()
+    await look()
+    assert fleet.calls == ["list"]
 
 
 async def test_a_server_that_was_reset_is_read_anew(cache: Cache) -> None:

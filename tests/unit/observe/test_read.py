@@ -91,7 +91,7 @@ async def test_a_damaged_cache_of_adopted_jobs_is_forgotten(tmp_path: Path) -> N
     fleet, cache = Fleet(Live("theirs", 5, owner=None)), Cache(tmp_path / "cache.db")
     desired = [spec(adopt=Adopt("theirs", REVISION))]
     first = await seen(fleet, desired, cache)
-    cache.store(f"adopted https://host.test/v1 {' '.join(FIELDS)}", {"theirs": 7})
+    cache.store(f"adopted https://host.test/v1 None None {' '.join(FIELDS)}", {"theirs": 7})
     assert await seen(fleet, desired, cache) == first
 
 
@@ -202,6 +202,10 @@ async def test_a_key_that_may_not_see_files_still_gets_a_plan(count: int) -> Non
         *(Live(f"j{n}", n + 1, name=f"s{n}", revision=OLD, more={"training_file": f"file-{n}"}) for n in range(count))
     )
     assert (await seen(fleet, [spec(f"s{n}") for n in range(count)])).files == {}
+
+
+async def test_an_observation_is_brief_in_a_log() -> None:
+    assert repr(await seen(Fleet(Live("a", 1)), [])) == "<Observed: 1 jobs>"
 
 
 async def test_nothing_is_sent_but_reads() -> None:
