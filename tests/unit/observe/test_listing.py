@@ -216,10 +216,6 @@ async def test_a_server_that_guesses_more_from_a_full_page_is_read_to_its_end(co
 @pytest.mark.parametrize(
     ("status", "body", "kind"),
     [(500, {"error": {"message": "oops"}}, ServerFault), (200, {"object": "error"}, NotThisApi), (403, {}, ApiError)],
-        (500, {"error": {"message": "oops"}}, ServerFault),
-        (200, {"object": "error"}, NotThisApi),
-        (403, {}, ApiError),
-    ],
 )
 async def test_a_listing_that_fails_anywhere_is_no_listing(
     page: int, status: int, body: dict[str, Any], kind: type[ApiError]
