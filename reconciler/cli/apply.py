@@ -17,7 +17,7 @@ from reconciler.apply.world import World
 from reconciler.cli.options import Where, Which, format_option, where_options, which_options
 from reconciler.cli.plan import rendered
 from reconciler.cli.session import Session, open_session, run_async
-from reconciler.cli.terminal import Terminal
+from reconciler.cli.terminal import Terminal, confirm
 from reconciler.errors import UsageError
 from reconciler.loop import Reconciler, run_once
 from reconciler.plan.model import Plan
@@ -89,7 +89,7 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
         with ExitStack() as shown:
 
             async def approve(_: Plan) -> bool:
-                if not (run.approved or click.confirm("Apply this plan?", err=True)):
+                if not (run.approved or confirm("Apply this plan?")):
                     return False
                 shown.enter_context(session.progress)  # not before: it would draw over the question
                 return True

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 from typing import Self, TextIO
+
+import click
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +29,18 @@ class Terminal:
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
         color = not plain and (interactive or bool(os.environ.get("FORCE_COLOR")))
         return cls(interactive, color, shutil.get_terminal_size().columns if interactive else None)
+
+
+def confirm(question: str) -> bool:
+    """Ask a yes-or-no question; no is the default. Blocks.
+
+    Ctrl-C ends it at once: an event loop's own handler would wait for the answer first.
+
+    Raises:
+        click.Abort: interrupted, or there is nobody to answer.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return click.confirm(question, err=True)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -16,6 +16,12 @@ ROOT = Path(__file__).parents[2]
 KEY = "sk-e2e-never-to-be-shown-5f1d"
 """A key that no output and no file of the client may hold."""
 OWNER = "example.com/e2e"
+LONG: dict[str, Any] = {
+    "model": "simulated-slow",
+    "training_file": "data/long.jsonl",
+    "hyperparameters": {"n_epochs": 50},
+}
+"""A job that outlasts its test: minutes."""
 _OURS = ("OPENAI_", "RECONCILER_", "AZURE_", "COVERAGE_", "PYTEST_")
 _ALSO = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
@@ -82,6 +88,7 @@ class Repo:
         (root / "specs" / "data").mkdir(parents=True)
         repo.write("reconciler.yaml", f"owner: {OWNER}\n{settings}")
         repo.rows("train.jsonl", chat())
+        repo.rows("long.jsonl", chat(300))
         return repo
 
     def write(self, path: str, text: str) -> Path:

@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Repo, chat
+from program import LONG, Repo, chat
 from recording import Recording, recording
-
-LONG: dict[str, Any] = {"model": "simulated-slow", "hyperparameters": {"n_epochs": 50}}
-"""A job that outlasts its test."""
 
 
 @pytest.fixture
@@ -30,7 +27,7 @@ def test_an_edit_creates_the_successor_then_cancels_the_old_job(repo: Repo, serv
     repo.spec("a", **LONG)
     repo.apply()
     server.until("a", "running")
-    repo.spec("a", model="simulated-slow", hyperparameters={"n_epochs": 49})
+    repo.spec("a", **LONG | {"hyperparameters": {"n_epochs": 49}})
 
     text = repo.run("plan").out
     assert "n_epochs" in text
@@ -61,7 +58,7 @@ def test_replace_wait_lets_the_old_job_end_first(repo: Repo, server: Recording) 
 def test_protect_forbids_cancel_and_replacement(repo: Repo, server: Recording) -> None:
     repo.spec("a", protect=True, **LONG)
     repo.apply()
-    repo.spec("a", protect=True, model="simulated-slow", seed=2)
+    repo.spec("a", protect=True, seed=2, **LONG)
     assert repo.plan().actions() == {"a": "blocked"}
     repo.apply()
     repo.spec("a", protect=True, state="cancelled", **LONG)

@@ -1,0 +1,83 @@
+"""A terminal of 80 columns, with a command in it and somebody at the keyboard."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+
+from program import KEY, Repo
+
+CTRL_C = "\x03"
+_IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+class Screen:
+    """What a command has shown so far, and its keyboard."""
+
+    def __init__(self, process: subprocess.Popen[bytes], terminal: int) -> None:
+        self._process = process
+        self._terminal = terminal
+        self.text = ""
+
+    def type(self, keys: str) -> None:
+        os.write(self._terminal, keys.encode())
+
+    def until(self, words: str, seconds: float = 60) -> None:
+        """Read until some words have been shown."""
+        deadline = time.monotonic() + seconds
+        while words not in self.text:
+            there_is_more = self._read() and time.monotonic() < deadline
+            assert there_is_more, f"{words!r} is not shown:\n{self.text}"
+
+    def end(self, seconds: float = 60) -> int:
+        """Read to the end; return the exit code."""
+        deadline = time.monotonic() + seconds
+        while self._read():
+            assert time.monotonic() < deadline, self.text
+        code = self._process.wait(timeout=20)
+        assert "Traceback" not in self.text, self.text
+        assert KEY not in self.text
+        return code
+
+    def _read(self) -> bool:
+        """Read what is there; False once the command has ended."""
+        if not select.select([self._terminal], [], [], 0.2)[0]:
+            return True
+        try:
+            data = os.read(self._terminal, 65_536)
+        except OSError:  # how Linux says that nobody holds the other side any more
+            return False
+        self.text += data.decode(errors="replace")
+        return bool(data)
+
+
+@contextlib.contextmanager
+def screen(repo: Repo, *arguments: str, columns: int = 80) -> Iterator[Screen]:
+    """Run a command in a terminal; it is killed if the block leaves it running."""
+    terminal, inside = os.openpty()
+    fcntl.ioctl(inside, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", _IN_A_TERMINAL, *repo.command(*arguments)[1:]],
+        cwd=repo.root, env=repo.environment(), start_new_session=True,
+        stdin=inside, stdout=inside, stderr=inside,
+    )  # fmt: skip
+    os.close(inside)
+    try:
+        yield Screen(process, terminal)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        os.close(terminal)
