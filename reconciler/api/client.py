@@ -283,6 +283,6 @@ def _job_path(job_id: str) -> str:
 
 def _segment(identifier: str) -> str:
     """Make an id safe inside a path; an empty one, or dots, would name another place."""
-    if not identifier.strip("."):
-        raise NotFound(f"{identifier!r} is no id of anything.")
-    return quote(identifier, safe="")
+    if not identifier.strip(".") or len(identifier) > 512:
+        raise NotFound(f"{identifier[:80]!r} is no id of anything.")
+    return quote(identifier, safe="", errors="replace")

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from reconciler.api.answers import clean
 from reconciler.api.concurrently import concurrently
 from reconciler.api.types import Job
 from reconciler.cache import Cache
@@ -54,7 +55,8 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
         except _Contradiction as fault:
             if attempt + 1 == _READINGS:
                 raise UnreliableListing(
-                    f"The list of jobs at {client.server.base_url} contradicts itself: {fault}.",
+                    f"The list of jobs at {client.server.base_url} contradicts itself: "
+                    f"{clean(fault, client.server.key)}.",
                     hint="Nothing was concluded from it and nothing changed. Run again later; if it stays so, "
                     "this server's list cannot be used.",
                 ) from fault

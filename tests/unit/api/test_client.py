@@ -86,7 +86,11 @@ async def test_a_page_is_asked_for_by_cursor_limit_and_metadata() -> None:
 
 @pytest.mark.parametrize(
     ("job_id", "path"),
-    [("../models", b"/v1/fine_tuning/jobs/..%2Fmodels"), ("a?b#c", b"/v1/fine_tuning/jobs/a%3Fb%23c")],
+    [
+        ("../models", b"/v1/fine_tuning/jobs/..%2Fmodels"),
+        ("a?b#c", b"/v1/fine_tuning/jobs/a%3Fb%23c"),
+        ("\ud800", b"/v1/fine_tuning/jobs/%3F"),
+    ],
 )
 async def test_an_id_stays_inside_its_path(job_id: str, path: bytes) -> None:
     wire = Wire(reply(job()))
@@ -95,7 +99,7 @@ async def test_an_id_stays_inside_its_path(job_id: str, path: bytes) -> None:
     assert wire.requests[0].url.raw_path == path
 
 
-@pytest.mark.parametrize("job_id", ["", ".", ".."])
+@pytest.mark.parametrize("job_id", ["", ".", "..", "x" * 100_000])
 async def test_an_id_that_names_another_place_is_not_sent(job_id: str) -> None:
     wire = Wire(reply(job()))
     async with connect(wire) as client:

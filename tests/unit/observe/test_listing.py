@@ -124,6 +124,13 @@ async def test_a_list_that_goes_on_contradicting_itself_is_refused(lie: Lie) -> 
     assert len(fleet.calls) <= 9
 
 
+async def test_what_a_lying_server_calls_its_jobs_is_safe_to_print() -> None:
+    jobs = [Live("ftjob-\x1b[2Jx", NOW - 2), Live("ftjob-\x1b[2Jy", NOW - 1)]
+    with pytest.raises(UnreliableListing, match="newer than") as caught:
+        await read(Lying(LIES["is oldest first"], 1000, *jobs))
+    assert "\x1b" not in str(caught.value)
+
+
 async def test_a_server_that_repeats_its_first_page_is_refused() -> None:
     class Stuck(Fleet):
         def page(self, params: httpx.QueryParams) -> dict[str, Any]:
