@@ -33,6 +33,7 @@ def check(store: Store, job: JobRow, stopping: Callable[[], bool]) -> RowSummary
     Raises:
         DataRefused: a file is gone or a row is bad; names the line.
         Interrupted: ``stopping`` became true.
+        OSError: the disk does not give a file; that says nothing about the data.
     """
     method: MethodType = job.document["method"]["type"]
     summary = _check_file(store, job, "training_file", method, stopping, minimum=10)
@@ -51,6 +52,8 @@ def _check_file(
         raise DataRefused(error.code, f"{param} {file_id}, {error}", param) from error
     except FileNotFoundError as error:
         raise DataRefused("file_not_found", f"{param} {file_id} no longer exists.", param) from error
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise DataRefused("invalid_file_format", f"{param} {file_id} cannot be read.", param) from error
 
 
 def _lines(path: Path, stopping: Callable[[], bool]) -> Iterator[bytes]:

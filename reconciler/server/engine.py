@@ -176,14 +176,15 @@ class Engine:
             self._checker.start()
 
     def _check(self, ledger: Ledger, new: list[str]) -> None:
-        try:
-            for job_id in new:
+        for job_id in new:
+            try:
                 self._check_one(ledger, job_id)
-                self._wake.set()
-        except (LeaseLost, checking.Interrupted):
-            pass
-        except (StoreError, OSError) as error:
-            log.warning("Checking of data waits: %s", error)
+            except (LeaseLost, checking.Interrupted):
+                return
+            except (StoreError, OSError) as error:
+                log.warning("The data of %s is checked later: %s", job_id, error)
+                self._stop.wait(_AFTER_A_FAULT)
+            self._wake.set()
 
     def _check_one(self, ledger: Ledger, job_id: str) -> None:
         with self._store.read() as db:

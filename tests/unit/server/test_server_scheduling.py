@@ -222,3 +222,15 @@ def test_an_engine_waits_out_a_full_disk(engines: Engines, serve: Serve, tmp_pat
     with store.write() as db:
         db.execute("PRAGMA max_page_count = 1000000")
     reach(client, job_id, "succeeded")
+
+
+def test_data_that_the_disk_does_not_give_holds_up_no_other_job(serve: Serve, tmp_path: Path) -> None:
+    client = serve(tmp_path)
+    unreadable = upload(client)
+    (tmp_path / "files" / unreadable).unlink()
+    (tmp_path / "files" / unreadable).mkdir()
+    waiting, fine = create(client, unreadable)["id"], create(client, upload(client))["id"]
+    reach(client, fine, "succeeded")
+    assert retrieve(client, waiting)["status"] == "validating_files"
+    (tmp_path / "files" / unreadable).rmdir()
+    assert reach(client, waiting, "failed")["error"]["code"] == "file_not_found"
