@@ -130,7 +130,7 @@ class JobServer:
         with self._call("create", metadata["reconciler.name"]):
             self.on_create(body)
             facts = body.model_dump(exclude_none=True, exclude={"metadata", "suffix"}) | dict(self.changes)
-            job = self.add("queued", metadata=self.keeps(metadata), **facts)
+            job = self.add(metadata=self.keeps(metadata), **{"status": "queued", **facts})
             self.request_ids[job.id] = f"req-{job.id}"
         return job if self.answers_in_full else job.model_copy(update={"metadata": None})
 

@@ -241,11 +241,12 @@ async def test_a_body_that_the_api_cannot_say_is_an_error_and_sends_no_create() 
 # Racing reconcilers
 
 
-def rival(scene: Scene, created_at: int) -> None:
+def rival(scene: Scene, created_at: int, status: str = "queued") -> None:
     """Let another reconciler make the same job just before ours."""
 
     def step_in(_: CreateJob) -> None:
-        scene.server.own("triage", "queued", job_id="ftjob-0", created_at=created_at)
+        scene.server.own("triage", status, job_id="ftjob-0", created_at=created_at)
+        scene.server.visible_at["ftjob-0"] = 0
 
     scene.server.on_create = step_in
 
@@ -295,6 +296,34 @@ async def test_a_race_that_cannot_be_settled_is_left_to_the_next_run(faults: dic
     scene.server.on_create = lambda _: None
     await execute(scene.world(), (await scene.look()).plan)
     assert scene.server.live("triage") == ["ftjob-0"]
+
+
+@pytest.mark.parametrize("answer", [None, Fault("after", LOST)])
+async def test_a_rivals_job_that_was_cancelled_does_not_count(answer: Fault | None) -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5, status="cancelled")
+    scene.server.faults["create"] = [answer] if answer else []
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-2")
+    assert scene.server.sent("cancel") == []
+
+
+async def test_a_job_of_ours_that_has_ended_already_gives_way_to_nobody() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    scene.server.changes = {"status": "failed"}
+    (outcome,) = await applied(scene)
+    assert outcome.job_id == "ftjob-2"
+    assert scene.server.sent("cancel") == []
+
+
+async def test_a_job_of_ours_that_is_not_listed_yet_is_left_to_the_next_run() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    scene.server.lag = 30
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-2")
+    assert scene.server.sent("cancel") == []
 
 
 async def test_a_rivals_job_found_after_an_unknown_outcome_is_not_judged_by_our_body() -> None:

@@ -116,9 +116,10 @@ def test_one_job_counts_for_one_spec_only() -> None:
     assert find(made, "c").action is Action.BLOCKED
 
 
-def test_a_job_adopted_from_another_spec_of_ours_is_not_replaced_there() -> None:
+@pytest.mark.parametrize("replace", ["cancel", "wait"])
+def test_a_job_adopted_from_another_spec_of_ours_is_no_predecessor_there(replace: str) -> None:
     shared = job("ftjob-x", name="b", revision=C)
-    made = plan([spec("a", adopt=ADOPT), spec("b", B)], shared, adopted=[shared])
+    made = plan([spec("a", adopt=ADOPT), spec("b", B, replace=replace)], shared, adopted=[shared])
     assert acts(made) == [("create", "b", None)]
     assert find(made, "a").job_id == "ftjob-x"
 

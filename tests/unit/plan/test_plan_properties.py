@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plan_support import NOW, OWNER, SERVER, A, B, C, checkpoint, text
 
@@ -24,6 +24,15 @@ ENDED = ("succeeded", "failed", "cancelled")
 UNKNOWN = ("hibernating", "")
 NAMES = ("a", "b", "c", "d")
 REVISIONS = (A, B, C)
+
+
+checked = settings(
+    max_examples=80,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+"""A busy machine is no fault of a plan, and nothing is left behind."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,7 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(tuple(desired), observed, policy, options)
 
 
+@checked
 @given(cases(), st.randoms(use_true_random=False))
 def test_a_plan_depends_on_no_order(case: Case, random: Any) -> None:
     desired, live = list(case.desired), list(case.observed.jobs)
@@ -112,6 +122,7 @@ def test_a_plan_depends_on_no_order(case: Case, random: Any) -> None:
     assert text(shuffled.plan()) == text(case.plan())
 
 
+@checked
 @given(cases())
 def test_every_spec_and_every_acting_change_is_there_once(case: Case) -> None:
     plan = case.plan()
@@ -122,6 +133,7 @@ def test_every_spec_and_every_acting_change_is_there_once(case: Case) -> None:
     assert {s.name for s in case.desired if case.options.selects(s.name)} <= {c.name for c in plan.changes}
 
 
+@checked
 @given(cases())
 def test_creates_are_new_attempts_one_for_a_name(case: Case) -> None:
     creates = [c for c in case.plan().changes if c.action is Action.CREATE]
@@ -130,6 +142,7 @@ def test_creates_are_new_attempts_one_for_a_name(case: Case) -> None:
     assert all((c.name, c.revision, c.attempt) not in there and c.model for c in creates)
 
 
+@checked
 @given(cases())
 def test_only_jobs_that_were_seen_active_in_a_known_status_are_acted_on(case: Case) -> None:
     for change in case.plan().changes:
@@ -137,12 +150,14 @@ def test_only_jobs_that_were_seen_active_in_a_known_status_are_acted_on(case: Ca
             assert case.jobs[change.job_id or ""].status in KNOWN
 
 
+@checked
 @given(cases())
 def test_no_job_of_a_protected_spec_is_cancelled(case: Case) -> None:
     protected = {s.name for s in case.desired if s.protect}
     assert not [c for c in case.plan().changes if c.action is Action.CANCEL and c.name in protected]
 
 
+@checked
 @given(cases())
 def test_a_predecessor_is_given_up_only_for_a_job_that_stands_or_is_created(case: Case) -> None:
     plan = case.plan()
@@ -159,6 +174,7 @@ def test_a_predecessor_is_given_up_only_for_a_job_that_stands_or_is_created(case
             )
 
 
+@checked
 @given(cases())
 def test_creates_and_resumes_never_exceed_the_slots(case: Case) -> None:
     limit = case.policy.max_active.total
@@ -171,6 +187,7 @@ def test_creates_and_resumes_never_exceed_the_slots(case: Case) -> None:
     assert limit is None or not starts or len(active) + len(starts) <= limit
 
 
+@checked
 @given(cases())
 def test_a_plan_survives_being_saved(case: Case) -> None:
     plan = case.plan()
@@ -204,6 +221,7 @@ def _made(change: Change, job_id: str) -> ObservedJob:
     )
 
 
+@checked
 @given(cases())
 def test_what_was_applied_needs_nothing_more(case: Case) -> None:
     ids = count()
@@ -214,6 +232,7 @@ def test_what_was_applied_needs_nothing_more(case: Case) -> None:
     raise AssertionError(f"no rest: {case.plan().changes}")
 
 
+@checked
 @given(cases(), st.data())
 def test_a_world_that_moves_comes_to_rest_within_its_attempts(case: Case, data: st.DataObject) -> None:
     """Jobs end well or badly; at last nothing is to be done, and no revision was bought beyond its retries."""

@@ -80,8 +80,12 @@ def test_the_fingerprint_survives_a_job_moving_on() -> None:
 
 
 def test_equal_inputs_in_any_order_give_equal_plans() -> None:
-    specs = [spec("a"), spec("b", B), spec("c", C)]
-    jobs = [job("1", name="a", revision=C), job("2", name="a", revision=B, created_at=99), job("3", name="z")]
+    specs = [spec("a", replace="wait"), spec("b", B), spec("c", C)]
+    jobs = [
+        job("1", name="a", revision=C, model="newer"),
+        job("2", name="a", revision=B, model="older", created_at=99),
+        job("3", name="z"),
+    ]
     plans = {plan(s, *j) for s in permutations(specs) for j in permutations(jobs)}
     assert len(plans) == 1
 
