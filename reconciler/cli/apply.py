@@ -54,7 +54,7 @@ def command(where: Where, which: Which, form: str, auto_approve: bool, wait: boo
     """
     saved = _saved(where.paths)
     if saved:
-        where = Where(saved.paths, saved.environment, where.server, where.owner)
+        where = Where(saved.paths, saved.environment, where.server or saved.server, where.owner or saved.owner)
     if not (auto_approve or saved or sys.stdin.isatty()):
         raise UsageError(
             "There is no terminal to ask on.", hint="Pass --auto-approve, or apply a plan saved with plan --out FILE."

@@ -39,8 +39,16 @@ async def _plan(where: Where, which: Which, out: Path | None) -> Plan:
         options = which.to_options(empty=repository.empty)
         plan = (await session.reconciler(options).look()).plan
         if out:
-            paths = where.paths
-            text = save(plan, paths, where.environment, options, repository.desired, repository.config.policy)
+            text = save(
+                plan,
+                where.paths,
+                where.environment,
+                options,
+                repository.desired,
+                repository.config.policy,
+                server=where.server,
+                owner=where.owner,
+            )
             write_atomic(out, text)
         return plan
 

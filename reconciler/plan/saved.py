@@ -28,8 +28,8 @@ _AGAIN = "Make a new one: reconciler plan --out FILE"
 class SavedPlan:
     """A plan with what it was made from.
 
-    ``paths``, ``environment`` and ``options`` say how to make it again; ``specs`` maps names to digests of the desired
-    jobs; ``policy`` is a digest of the policy.
+    ``paths``, ``environment``, ``options``, ``server`` and ``owner`` (these two as the command line gave them) say how to
+    make it again; ``specs`` maps names to digests of the desired jobs; ``policy`` is a digest of the policy.
     """
 
     plan: Plan
@@ -38,6 +38,8 @@ class SavedPlan:
     options: Options
     specs: Mapping[str, str]
     policy: str
+    server: str | None = None
+    owner: str | None = None
 
 
 def save(
@@ -47,6 +49,9 @@ def save(
     options: Options,
     desired: Sequence[Desired],
     policy: Policy,
+    *,
+    server: str | None = None,
+    owner: str | None = None,
 ) -> str:
     """Write a plan down. Equal inputs give byte-equal text."""
     document = {
@@ -57,6 +62,7 @@ def save(
         "fingerprint": plan.fingerprint,
         "paths": list(paths),
         "environment": environment,
+        "given": {"server": server, "owner": owner},
         "options": _options(options),
         "specs": digests(desired),
         "policy": digest(policy.model_dump(mode="json")),
@@ -121,6 +127,8 @@ def _read(document: Mapping[str, Any]) -> SavedPlan:
         ),
         specs=document["specs"],
         policy=document["policy"],
+        server=document["given"]["server"],
+        owner=document["given"]["owner"],
     )
 
 
