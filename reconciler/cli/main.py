@@ -1,7 +1,7 @@
 """The command group, its exit codes, and the last line of defence for errors.
 
 Exit codes: 0 done; 1 an error, or an action or (with --wait) a job failed; 2 ``plan --detailed-exitcode`` found
-changes; 64 wrong usage; 130 interrupted.
+changes; 3 ``drift`` found some; 64 wrong usage; 130 interrupted.
 """
 
 from __future__ import annotations

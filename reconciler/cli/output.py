@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from reconciler.errors import ReconcilerError
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; one that was there keeps its mode.
 
     Raises:
         ReconcilerError: it cannot be written; what was there before is untouched.
@@ -20,10 +21,12 @@ def write_atomic(path: Path, text: str) -> None:
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
-            Path(name).chmod(0o644)
+            Path(name).chmod(stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644)
             Path(name).replace(path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise ReconcilerError(f"{path} cannot be written: {error.strerror}.", hint="Nothing was changed.") from error
+        raise ReconcilerError(
+            f"{path} cannot be written: {error.strerror}.", hint="What was there before is untouched."
+        ) from error

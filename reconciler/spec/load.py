@@ -61,6 +61,31 @@ def load(
         SpecError: with every problem of all files, or those of ``reconciler.yaml``.
         UsageError: a path or the environment does not exist, or the paths are in different repositories.
     """
+    found = gather(paths, environment=environment, cwd=cwd, stdin=stdin)
+    root, config, gatherer = found.root, found.config, found.specs
+    resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
+    desired = resolver.resolve()
+    return Repository(root, config, desired, environment, tuple(resolver.warnings), tuple(paths), empty=gatherer.empty)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the files of a repository say, before references are followed: ``config`` is as it is in the environment."""
+
+    root: Path
+    config: Config
+    specs: Gatherer
+
+
+def gather(
+    paths: Sequence[str], *, environment: str | None = None, cwd: Path | None = None, stdin: BinaryIO | None = None
+) -> Gathered:
+    """Read the settings and the specs as ``load`` does; ``specs.problems`` holds what is wrong with specs.
+
+    Raises:
+        SpecError: with every problem of ``reconciler.yaml``.
+        UsageError: as ``load`` does.
+    """
     cwd = (cwd or Path.cwd()).absolute()
     root = _root(paths, cwd)
     settings = str(root / CONFIG)
@@ -78,9 +103,7 @@ def load(
             gatherer.read(SpecFile(str(cwd / STDIN_NAME), STDIN_NAME), data)
         else:
             gatherer.find(given, cwd)
-    resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
-    desired = resolver.resolve()
-    return Repository(root, config, desired, environment, tuple(resolver.warnings), tuple(paths), empty=gatherer.empty)
+    return Gathered(root, config, gatherer)
 
 
 def _root(paths: Sequence[str], cwd: Path) -> Path:
