@@ -90,8 +90,11 @@ async def owned(world: World, ownership: Ownership) -> list[Job]:
 
 
 def _keeper(jobs: Iterable[Job]) -> Job | None:
-    """Choose among jobs of one attempt as every reconciler does: the oldest that is not cancelled."""
-    return min(jobs, key=lambda j: (j.status == "cancelled", j.created_at, j.id), default=None)
+    """Choose among jobs of one attempt as every reconciler does: the oldest that is not cancelled.
+
+    Of the same second, one that already has its model.
+    """
+    return min(jobs, key=lambda j: (j.status == "cancelled", j.created_at, j.status != "succeeded", j.id), default=None)
 
 
 async def _verify(world: World, job: Job, body: CreateJob, ownership: Ownership) -> None:
@@ -127,7 +130,7 @@ async def _undo(world: World, job: Job) -> str:
 
 
 async def resolve_duplicate(world: World, outcome: Outcome) -> Outcome:
-    """After a create, give way to a racing reconciler whose job of the same attempt is older.
+    """After a create, settle with a racing reconciler that made a job of the same attempt: the older one stays.
 
     Both sides follow the same rule, so exactly one job stays. A listing that cannot be read changes nothing: the next
     run sees both jobs and cancels one.
@@ -137,9 +140,15 @@ async def resolve_duplicate(world: World, outcome: Outcome) -> Outcome:
     try:
         jobs = {job.id: job for job in await owned(world, ownership)}
         keeper = _keeper(jobs.values())
-        if keeper is None or keeper.id == ours or ours not in jobs or jobs[ours].terminal:
+        if keeper is None or ours not in jobs:
             return outcome
-        await world.api.cancel_job(ours)
+        for job in jobs.values():
+            # A rival of the same second may have looked before our job was there, and think that it was alone.
+            unaware = keeper.id == ours and job.created_at == keeper.created_at
+            if job.id != keeper.id and not job.terminal and (job.id == ours or unaware):
+                await world.api.cancel_job(job.id)
+        if keeper.id == ours or jobs[ours].terminal:
+            return outcome
     except ApiError as error:
         world.follower.note(f"{change.name}: whether another reconciler made it too is left to the next run ({error})")
         return outcome
