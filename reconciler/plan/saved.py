@@ -28,8 +28,8 @@ _AGAIN = "Make a new one: reconciler plan --out FILE"
 class SavedPlan:
     """A plan with what it was made from.
 
-    ``paths``, ``environment``, ``options``, ``server`` and ``owner`` (these two as the command line gave them) say how to
-    make it again; ``specs`` maps names to digests of the desired jobs; ``policy`` is a digest of the policy.
+    ``paths``, ``environment``, ``options``, ``server`` and ``owner`` (the last two as the command line gave them) say
+    how to make it again; ``specs`` maps names to digests of the desired jobs; ``policy`` is a digest of the policy.
     """
 
     plan: Plan
