@@ -84,7 +84,7 @@ def test_equal_inputs_in_any_order_give_equal_plans() -> None:
     jobs = [
         job("1", name="a", revision=C, model="newer"),
         job("2", name="a", revision=B, model="older", created_at=99),
-        job("3", name="z"),
+        job("3", name="z", revision="f" * 16),
     ]
     plans = {plan(s, *j) for s in permutations(specs) for j in permutations(jobs)}
     assert len(plans) == 1
