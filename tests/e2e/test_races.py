@@ -13,6 +13,9 @@ from program import Repo, Result, end
 from recording import Recording, recording
 
 
+MODEL = "gpt-4.1-nano-2025-04-14"
+
+
 def together(repo: Repo, count: int, *arguments: str) -> list[Result]:
     """Run a command several times at once."""
     processes = [repo.start(*arguments) for _ in range(count)]
@@ -32,9 +35,8 @@ def server(tmp_path: Path) -> Iterator[Recording]:
 
 def three_specs(root: Path, server: str) -> Repo:
     repo = Repo.make(root, server)
-    repo.spec("a")
-    repo.spec("b", hyperparameters={"n_epochs": 5})
-    repo.spec("c", model={"job": "a"})
+    for name, model in {"a": MODEL, "b": MODEL, "c": {"job": "a"}}.items():
+        repo.spec(name, model=model, hyperparameters={"n_epochs": 20})  # longer than a race
     return repo
 
 
