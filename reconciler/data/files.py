@@ -24,6 +24,7 @@ MAX_LINE = 32_000_000
 _SETTLED = 2_000_000_000
 """A file changed within this many nanoseconds may change again unseen: its clock is no finer on some disks."""
 _KIND = "data-file/1"
+_CHANGED = "changed while it was read; try again when nothing writes to it"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -133,7 +134,7 @@ def _read(path: str, before: os.stat_result, method: MethodType, minimum: int) -
         _require_file(os.fstat(descriptor))
         if file.peek(len(_LFS)).startswith(_LFS):
             raise DataError("is a Git LFS pointer whose content was never fetched; run: git lfs pull")
-        lines = _Lines(file)
+        lines = _Lines(file, before.st_size)
         odd = ""
         try:
             check_rows(method, lines, minimum=minimum)
@@ -143,15 +144,16 @@ def _read(path: str, before: os.stat_result, method: MethodType, minimum: int) -
             pass  # the digest is of the whole file, whatever its rows
         after = os.fstat(descriptor)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or lines.size != before.st_size:
-        raise DataError("changed while it was read; try again when nothing writes to it")
+        raise DataError(_CHANGED)
     return FileFacts(lines.digest.hexdigest(), lines.size, lines.rows, odd)
 
 
 class _Lines:
-    """The lines of a file, once; what passes is hashed and counted."""
+    """The lines of a file, once; what passes is hashed and counted. One that grows would have no end."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, expected: int) -> None:
         self._file = file
+        self._expected = expected
         self.digest = hashlib.sha256()
         self.size = 0
         self.rows = 0
@@ -162,5 +164,7 @@ class _Lines:
                 raise DataError(f"has a row of more than {MAX_LINE // 1_000_000} MB, after {self.rows} others")
             self.digest.update(line)
             self.size += len(line)
+            if self.size > self._expected:
+                raise DataError(_CHANGED)
             self.rows += not line.isspace()
             yield line

@@ -176,29 +176,6 @@ class Config(Section):
             changes["policy"] = Policy.model_validate(merge(base, other))
         return self.model_copy(update=changes)
 
-    def profile(self, choice: str | Server) -> ServerProfile:
-        """Describe a server that was chosen by a URL, by the name of a profile, or in place.
-
-        Raises:
-            UsageError: no such profile.
-        """
-        if isinstance(choice, str) and "://" in choice:
-            try:
-                return ServerProfile(base_url=choice)
-            except ValidationError as error:
-                raise UsageError(f"The server's URL {error.errors()[0]['ctx']['error']}.") from error
-        name = choice if isinstance(choice, str) else choice.profile
-        if name is None:
-            found = {}
-        elif name in self.servers:
-            found = self.servers[name].model_dump(exclude_unset=True)
-        else:
-            known = ", ".join(sorted([*self.servers, LOCAL]))
-            raise UsageError(f"There is no server profile {name!r}.", hint=f"Known: {known}. A URL is good as well.")
-        if isinstance(choice, Server):
-            found |= choice.model_dump(exclude_unset=True, exclude={"profile"})
-        return ServerProfile.model_validate(found)
-
 
 def load_config(root: FilePath, shown_as: str = CONFIG) -> tuple[Config, documents.Document | None]:
     """Read ``reconciler.yaml``; an absent one says nothing.

@@ -42,6 +42,7 @@ _DOUBT = re.compile(
       | (?:^|[\s\[{,:])(?:[-+]?0[0-9b]|[-+]0[xo])   # a number with leading zeros, or in a notation YAML 1.2 lacks
       | [eE]\+?[0-9]{3} | [0-9]{19}                 # a number that may be too large
       | \\[^"\\/nt\n ]                              # an escaped character that may be unprintable
+      | [|>][-+0-9]*\# | [|>][^\n]*\n[ ]+\n         # block text with an odd beginning
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -67,7 +68,7 @@ class Document:
             except ValueError:
                 pass  # the exact path knows where, or knows better
             else:
-                if _is_plain(value):
+                if isinstance(value, (dict, list)) and _is_plain(value):
                     return value
         return self.tree.value
 

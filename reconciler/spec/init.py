@@ -57,13 +57,12 @@ def _text(source: str, directory: Path) -> str:
 
 def _write_new(path: Path, text: str) -> bool:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-    except FileExistsError as error:
-        if path.parent.is_dir():
-            return False
-        raise UsageError(f"{path.parent} is a file, not a directory.") from error
+    except FileExistsError:
+        return False
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.") from error
     return True

@@ -77,7 +77,7 @@ def parse(text: str, file: str, first_line: int = 1) -> Tree:
         for event in YAML(typ="safe", pure=True).parse(text):
             builder.take(event)
     except MarkedYAMLError as error:
-        problem = str(error.problem)
+        problem = str(error.problem or error.context)
         ended = "end of stream" in problem or "<stream end>" in problem
         unclosed = ended and "flow node" not in str(error.context)
         mark = error.context_mark if unclosed else error.problem_mark or error.context_mark

@@ -105,6 +105,16 @@ def test_both_forms_are_one_job_of_one_revision(flat: str, body: str, write: Wri
     assert jobs["a"].integrations == jobs["b"].integrations
 
 
+@pytest.mark.parametrize(
+    ("lines", "digest"),
+    [(FULL.split("\n", 3)[3], "29c5ad8caacff661"), (FLAT_RFT, "c5f959811561bf17")],
+    ids=["supervised", "reinforcement"],
+)
+def test_no_change_of_the_model_changes_a_revision(lines: str, digest: str, write: Write) -> None:
+    [job] = desired(write({"a.yaml": spec("a", lines)})).values()
+    assert job.revision == digest, "A spec that gets another revision is bought again: see reconciler.spec.revision."
+
+
 def test_nulls_in_a_response_format_are_part_of_it(write: Write) -> None:
     [job] = desired(write({"a.yaml": spec("a", FLAT_RFT)})).values()
     assert job.method["reinforcement"]["response_format"]["json_schema"]["schema"] == {"enum": [None, 1]}
