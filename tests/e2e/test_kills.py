@@ -72,14 +72,14 @@ def serving(repo: Repo, port: int) -> Iterator[subprocess.Popen[str]]:
     process = repo.start("serve", "--port", str(port), "--directory", "lab", "--speed", "2")
     try:
         with observer(f"http://127.0.0.1:{port}") as http:
-            within(30, lambda: process.poll() is not None or _answers(http))
+            within(30, lambda: process.poll() is not None or answers(http))
         assert process.poll() is None, end(process)
         yield process
     finally:
         end(process)
 
 
-def _answers(http: httpx.Client) -> bool:
+def answers(http: httpx.Client) -> bool:
     try:
         return http.get("/healthz").status_code == 200
     except httpx.TransportError:

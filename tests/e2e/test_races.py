@@ -12,7 +12,6 @@ import pytest
 from program import Repo, Result, end
 from recording import Recording, recording
 
-
 MODEL = "gpt-4.1-nano-2025-04-14"
 
 
