@@ -65,7 +65,9 @@ def load(
     root, config, gatherer = found.root, found.config, found.specs
     resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
     desired = resolver.resolve()
-    return Repository(root, config, desired, environment, tuple(resolver.warnings), tuple(paths), empty=gatherer.empty)
+    return Repository(
+        root, config, desired, environment, tuple(dict.fromkeys(resolver.warnings)), tuple(paths), empty=gatherer.empty
+    )
 
 
 @dataclass(frozen=True)

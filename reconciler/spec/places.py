@@ -169,6 +169,8 @@ class _Builder:
                 return
             self._grow(1, 1, mark)
             place = self._place(mark)
+            if not event.value and event.style is None:  # nothing stands there, so its key is the nearest thing
+                place.line, place.column = self._key_place() or (place.line, place.column)
             value = self._scalar(event)
             if event.anchor:
                 self._anchors[event.anchor] = (value, place, 1, 1)
@@ -183,6 +185,10 @@ class _Builder:
 
     def _expects_key(self) -> bool:
         return bool(self._stack) and isinstance(self._stack[-1].value, dict) and self._stack[-1].key is None
+
+    def _key_place(self) -> tuple[int, int] | None:
+        frame = self._stack[-1] if self._stack else None
+        return frame.place.keys[frame.key] if frame and frame.key is not None else None
 
     def _place(self, mark: Any) -> Place:  # noqa: ANN401
         return Place(self._file, mark.line + self._offset, mark.column + 1)

@@ -7,7 +7,7 @@ Below a directory: every ``*.yaml`` and ``*.yml``, in a stable order, but not
 - ``reconciler.yaml``, wherever it stands,
 - what ``.reconcilerignore`` at the repository's root excludes, in the syntax of gitignore.
 
-A path that is given itself is read whatever its name. A symlinked directory is refused rather than skipped: jobs
+A path that is given itself is read whatever its name, ``reconciler.yaml`` aside: a shell's ``*.yaml`` has it, too. A symlinked directory is refused rather than skipped: jobs
 whose specs were not seen would look abandoned.
 """
 
@@ -47,7 +47,7 @@ def spec_files(given: str, root: Path, cwd: Path) -> tuple[list[SpecFile], list[
     if not is_inside(path, os.path.realpath(root)):
         return [], [Problem(shown_as, 0, 0, "leaves the repository")]
     if not Path(path).is_dir():
-        return [SpecFile(path, shown_as)], []
+        return [] if Path(path).name == CONFIG else [SpecFile(path, shown_as)], []
     return _Walk(os.path.realpath(root), str(root)).below(path, shown_as)
 
 

@@ -40,6 +40,11 @@ def test_a_path_that_is_given_itself_is_read_whatever_its_name(write: Write) -> 
     assert sorted(desired(root, ".a.yaml", "data/b.txt")) == ["a", "b"]
 
 
+def test_settings_are_no_spec_even_where_a_shell_names_them(write: Write) -> None:
+    root = write({"a.yaml": spec()})
+    assert list(desired(root, "a.yaml", "reconciler.yaml")) == ["a"]
+
+
 def test_a_file_that_two_paths_name_is_read_once(write: Write) -> None:
     root = write({"specs/a.yaml": spec("a", data="../data/train.jsonl")})
     assert list(desired(root, "specs", "specs/a.yaml", "specs/../specs", "specs")) == ["a"]
@@ -114,9 +119,9 @@ def test_without_files_no_training_data_is_looked_at(write: Write) -> None:
 
 
 def test_odd_rows_are_a_warning_because_servers_differ(write: Write) -> None:
-    root = write({"a.yaml": spec("a"), "data/train.jsonl": ROW * 3})
+    root = write({"a.yaml": spec("a"), "b.yaml": spec("b"), "data/train.jsonl": ROW * 3})
     repository = load(["."], cwd=root)
-    assert len(repository.desired) == 1
+    assert len(repository.desired) == 2
     assert repository.warnings == ("data/train.jsonl: line 3: the file ends after 3 rows, but at least 10 are needed",)
 
 
