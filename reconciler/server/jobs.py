@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.server import documents
+from reconciler.server import documents, lifecycle
 from reconciler.server.documents import Document
 
 KEPT_CHECKPOINTS = 3
 """How many epochs' checkpoints of a job stay usable, and listed."""
+
+_UNFINISHED = f"status IN ({', '.join(map(repr, lifecycle.UNFINISHED))})"
+"""The condition of the index of jobs that may still train, in its words: so SQLite uses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +96,14 @@ def update(db: sqlite3.Connection, job: JobRow, **shown: Any) -> Document:  # no
 
 def by_status(db: sqlite3.Connection, status: str, limit: int = -1) -> list[str]:
     """Return the ids of jobs of an unfinished status, oldest first."""
-    rows = db.execute(
-        "SELECT id FROM jobs WHERE status = ? AND status IN ('validating_files', 'queued', 'running', 'paused')"
-        " ORDER BY seq LIMIT ?",
-        (status, limit),
-    )
+    sql = f"SELECT id FROM jobs WHERE status = ? AND {_UNFINISHED} ORDER BY seq LIMIT ?"  # noqa: S608 - our words
+    rows = db.execute(sql, (status, limit))
     return [job_id for (job_id,) in rows]
 
 
 def count_unfinished(db: sqlite3.Connection) -> int:
     """Count the jobs that may still train."""
-    count: int = db.execute(
-        "SELECT count(*) FROM jobs WHERE status IN ('validating_files', 'queued', 'running', 'paused')"
-    ).fetchone()[0]
+    count: int = db.execute(f"SELECT count(*) FROM jobs WHERE {_UNFINISHED}").fetchone()[0]  # noqa: S608
     return count
 
 
@@ -228,11 +226,9 @@ def checkpoints(db: sqlite3.Connection, job: int, *, limit: int, after: str | No
 
 def uses_file(db: sqlite3.Connection, file_id: str) -> str | None:
     """Return an unfinished job that needs a file."""
-    row = db.execute(
-        "SELECT id FROM jobs WHERE status IN ('validating_files', 'queued', 'running', 'paused')"
-        " AND ? IN (json_extract(document, '$.training_file'), json_extract(document, '$.validation_file')) LIMIT 1",
-        (file_id,),
-    ).fetchone()
+    files = "json_extract(document, '$.training_file'), json_extract(document, '$.validation_file')"
+    sql = f"SELECT id FROM jobs WHERE {_UNFINISHED} AND ? IN ({files}) LIMIT 1"  # noqa: S608
+    row = db.execute(sql, (file_id,)).fetchone()
     return row and str(row[0])
 
 
