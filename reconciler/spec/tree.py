@@ -7,8 +7,8 @@ Below a directory: every ``*.yaml`` and ``*.yml``, in a stable order, but not
 - ``reconciler.yaml``, wherever it stands,
 - what ``.reconcilerignore`` at the repository's root excludes, in the syntax of gitignore.
 
-A path that is given itself is read whatever its name, ``reconciler.yaml`` aside: a shell's ``*.yaml`` has it, too. A symlinked directory is refused rather than skipped: jobs
-whose specs were not seen would look abandoned.
+A path that is given itself is read whatever its name, ``reconciler.yaml`` aside: a shell's ``*.yaml`` has it, too.
+A symlinked directory is refused rather than skipped: jobs whose specs were not seen would look abandoned.
 """
 
 from __future__ import annotations
