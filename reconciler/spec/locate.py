@@ -63,7 +63,7 @@ def _named(name: str, drafts: Mapping[str, Draft], specs: Mapping[str, list[Draf
             hint=f"Name {base} to set it for all of them, or give this combination a spec of its own.",
         )
     raise UsageError(
-        f"No spec is named {name[:80]!r}{did_you_mean(name, specs)}",
+        f"No spec is named {name[:80]!r}{did_you_mean(name, specs) or '.'}",
         hint="List them: reconciler validate --format json",
     )
 
