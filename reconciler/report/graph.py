@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from reconciler.report.escape import clean
-from reconciler.report.layout import Page, Row, table
+from reconciler.report.layout import Page, Row, table, widest
 from reconciler.report.style import Span, status_style
 from reconciler.spec.desired import Desired, Upstream
 
@@ -38,12 +38,17 @@ def graph_json(desired: Sequence[Desired]) -> dict[str, Any]:
 
 
 def render_graph(desired: Sequence[Desired], *, color: bool, width: int | None) -> str:
-    """Render a tree: below each spec, those that start from its model."""
+    """Render a tree: below each spec, those that start from its model. Places are left out where they do not fit."""
     page = Page(color=color, width=width)
     if not desired:
         page.line("No specs.")
         return str(page)
-    table(page, _HEAD, [Row(_cells(spec, branch)) for branch, spec in _tree(desired)], spill=1)
+    rows = [_cells(spec, branch) for branch, spec in _tree(desired)]
+    sizes = [widest([title, *(row[i][0] for row in rows)]) for i, title in enumerate(_HEAD)]
+    columns = len(_HEAD)
+    if page.width is not None and sum(sizes) + 2 * (columns - 1) > page.width:
+        columns -= 1  # a place below each row would cut through the branches
+    table(page, _HEAD[:columns], [Row(row[:columns]) for row in rows])
     return str(page)
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.apply.model import Outcome
 from reconciler.errors import InvalidRequest
+from reconciler.plan.drift import Drift
 from reconciler.plan.model import Action, Change, Difference, Plan
 from reconciler.report.document import to_text
+from reconciler.report.drift import drift_json, render_drift
+from reconciler.report.graph import graph_json, mermaid, render_graph
 from reconciler.report.outcomes import render_outcomes
+from reconciler.report.patch import render_patch, unified
 from reconciler.report.plan_json import outcomes_json, plan_json
 from reconciler.report.plan_markdown import plan_markdown
 from reconciler.report.plan_text import render_plan
 from reconciler.report.status import StatusRow, render_status
+from reconciler.spec.desired import Desired, Source, Upstream
+from reconciler.spec.edit import set_state
 
 REPORTS = Path(__file__).parent / "reports"
 OWNER = "github.com/acme/support-models"
@@ -178,6 +185,32 @@ ROWS = [
     StatusRow("draft", None, None, "paused", None, None, None, True),
     StatusRow("old", "ftjob-0ld", "odd\x1bstatus", None, "0011223344556677", 3, None, False),
 ]
+DRIFT = [
+    Drift(None, "ftjob-bad", None, None, "claims our owner, but cannot be read: reconciler.name is ''"),
+    Drift("refund-dpo", "ftjob-a1b2", "running", "paused", "is paused; the spec says running"),
+    Drift("triage", "ftjob-tw1c3", "running", "odd\x1bstatus", "a second job of revision 3f2a91c0: ftjob-n3w counts"),
+]
+
+
+def _spec(name: str, model: str | Upstream, **rest: Any) -> Desired:
+    return Desired(name, "", model, "file-1", source=Source(f"specs/{name}.yaml", 3), **rest)
+
+
+GRAPH = [
+    _spec("triage", "gpt-4.1-mini-2025-04-14"),
+    _spec("triage-stage2", Upstream("triage", "best")),
+    _spec("triage-strict", Upstream("triage-stage2"), state="paused"),
+    _spec("triage-early", Upstream("triage", 40)),
+    _spec("tone", 'org/"odd"]-->x;`%%`\x1b'),
+    _spec("tone-fr", Upstream("tone"), state="cancelled"),
+]
+SPECS = """# Two of a kind.
+name: triage  # the first
+model: gpt-4.1-mini-2025-04-14
+---
+name: 'tone'
+model: gpt-4.1-nano-2025-04-14 # a comment that turns \u202eback
+state: running # last"""
 
 
 def golden(name: str, text: str) -> None:
@@ -219,11 +252,32 @@ def test_outcomes_read_well_as_json() -> None:
     golden("outcomes.json", to_text(outcomes_json(EVERY_ACTION, OUTCOMES)))
 
 
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_drift_and_graph_read_well_at_every_width(width: int) -> None:
+    golden(f"drift.{width}.txt", render_drift(DRIFT, color=False, width=width))
+    golden(f"graph.{width}.txt", render_graph(GRAPH, color=False, width=width))
+
+
+def test_drift_and_graph_read_well_in_every_form() -> None:
+    golden("drift.json", to_text(drift_json(DRIFT)))
+    golden("graph.json", to_text(graph_json(GRAPH)))
+    golden("graph.mmd", mermaid(GRAPH))
+
+
+def test_an_edit_reads_as_the_diff_that_it_is() -> None:
+    after = set_state(set_state(SPECS.encode(), "triage", "paused", "x"), "tone", "paused", "x")
+    diff = unified("specs/two.yaml", SPECS, after.decode())
+    golden("edit.diff", diff)
+    golden("edit.color.txt", render_patch(diff, color=True))
+
+
 def test_every_kept_report_is_still_made() -> None:
     made = {
         f"{name}.{form}"
         for name in PLANS
         for form in ("60.txt", "80.txt", "200.txt", "pipe.txt", "color.txt", "json", "md")
     }
-    made |= {f"{name}.{width}.txt" for name in ("outcomes", "status") for width in (60, 80, 200)} | {"outcomes.json"}
+    tables = ("outcomes", "status", "drift", "graph")
+    made |= {f"{name}.{width}.txt" for name in tables for width in (60, 80, 200)}
+    made |= {"outcomes.json", "drift.json", "graph.json", "graph.mmd", "edit.diff", "edit.color.txt"}
     assert {path.name for path in REPORTS.iterdir()} == made

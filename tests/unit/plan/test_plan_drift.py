@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
-from plan_support import A, B, NOW, job, spec
+from plan_support import NOW, A, B, job, spec
 
 from reconciler.observe.state import Observed, ObservedJob
 from reconciler.plan.drift import Drift, find_drift
