@@ -27,8 +27,6 @@ def check_whole(directory: Path) -> None:
     """Insist that nothing in the database is half-written, and nothing happened twice."""
     assert _rows(directory, "PRAGMA integrity_check") == [("ok",)]
     assert _rows(directory, "PRAGMA foreign_key_check") == []
-    sent = [json.loads(text)["filename"] for (text,) in _rows(directory, _SENT)]
-    assert len(sent) == len(set(sent)), f"sent twice: {sent}"
     for job in jobs(directory):
         if job["status"] == "succeeded":
             events = [json.loads(text) for (text,) in _rows(directory, _EVENTS, job["id"])]
@@ -38,6 +36,11 @@ def check_whole(directory: Path) -> None:
             assert steps == sorted(set(steps)), f"{job['id']} was trained twice: {steps}"
             assert job["fine_tuned_model"]
             assert len(job["result_files"]) == 1
+
+
+def files(directory: Path) -> list[str]:
+    """Return the names of the data files that were sent."""
+    return sorted(json.loads(text)["filename"] for (text,) in _rows(directory, _SENT))
 
 
 _SENT = "SELECT document FROM files WHERE purpose = 'fine-tune'"

@@ -33,6 +33,8 @@ def several_specs(root: Path, server: str) -> Repo:
 
 def check_bought_once(directory: Path) -> None:
     ledger.check_whole(directory)
+    sent = ledger.files(directory)
+    assert len(sent) == len(set(sent)) == 2
     assert ledger.names(directory) == dict.fromkeys(SPECS, 1)
     assert {job["status"] for job in ledger.jobs(directory)} == {"succeeded"}
 

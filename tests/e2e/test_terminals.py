@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_yes_applies_the_plan_that_was_shown(repo: Repo, server: Recording) -> N
 def test_anything_but_yes_changes_nothing(repo: Repo, server: Recording, answer: str, code: int) -> None:
     with screen(repo, "apply") as terminal:
         terminal.until(QUESTION)
+        time.sleep(0.5)  # a key pressed between the question and the reading of the answer waits for the next one
         terminal.type(answer)
         assert terminal.end() == code
     assert server.changes == []
