@@ -6,10 +6,11 @@ It may be deleted, damaged or read-only at any time; every answer of this progra
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pydantic_core import from_json, to_json
 
 if TYPE_CHECKING:
     import sqlite3
@@ -34,16 +35,16 @@ class Cache:
         try:
             db = self._open()
             rows = db.execute("SELECT key, value FROM cache WHERE kind = ?", (kind,)) if db else ()
-            return {key: json.loads(value) for key, value in rows}
-        except (sqlite3.Error, OSError, ValueError):
+            return {key: from_json(value) for key, value in rows}
+        except (sqlite3.Error, OSError, ValueError, TypeError):
             return {}
 
     def store(self, kind: str, values: Mapping[str, Any], *, replace: bool = False) -> None:
         """Add or update values of one kind; ``replace`` forgets the others of that kind, in the same transaction."""
         import sqlite3  # noqa: PLC0415
 
-        rows = [(kind, key, json.dumps(value, separators=(",", ":"))) for key, value in values.items()]
-        with contextlib.suppress(sqlite3.Error, OSError):
+        with contextlib.suppress(sqlite3.Error, OSError, ValueError):
+            rows = [(kind, key, to_json(value).decode()) for key, value in values.items()]
             db = self._open()
             if db is None or not (rows or replace):
                 return
