@@ -82,12 +82,3 @@ def test_an_example_runs_as_its_readme_says(tmp_path: Path, example: str) -> Non
                 assert "1 done" in done.out
         assert bool(hosted.recorder.requests) == names_a_host
         assert hosted.changes == []  # a plan buys nothing
-
-
-@pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_can_be_trained_locally_and_then_rests(tmp_path: Path, example: str) -> None:
-    shutil.copytree(ROOT / "examples" / example, tmp_path / "repo", ignore=shutil.ignore_patterns(".reconciler"))
-    repo = Repo(tmp_path / "repo", "local")
-    repo.apply("--wait")
-    assert {job["status"] for job in repo.jobs().values()} == {"succeeded"}
-    assert repo.run("plan", "--detailed-exitcode").code == 0

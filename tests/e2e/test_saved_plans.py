@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,19 @@ def server(tmp_path: Path) -> Iterator[Recording]:
 
 @pytest.fixture
 def saved(tmp_path: Path, server: Recording) -> Repo:
-    """A repository with one spec, and its plan in ``plan.json``."""
-    repo = Repo.make(tmp_path / "repo", server.url)
+    return with_a_saved_plan(tmp_path / "repo", server)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Repo, Recording]]:
+    """A saved plan to copy, and its server, for tests that change nothing there."""
+    with recording(tmp_path_factory.mktemp("server")) as server:
+        yield with_a_saved_plan(tmp_path_factory.mktemp("saved") / "repo", server), server
+
+
+def with_a_saved_plan(root: Path, server: Recording) -> Repo:
+    """Make a repository with one spec, and its plan in ``plan.json``."""
+    repo = Repo.make(root, server.url)
     repo.spec("a")
     repo.run("plan", "--out", "plan.json")
     assert server.changes == []
@@ -87,10 +99,13 @@ def another_version(repo: Repo) -> None:
     ],
 )
 def test_a_saved_plan_is_refused_when_something_changed(
-    saved: Repo, server: Recording, change: Callable[[Repo], None], words: str
+    tmp_path: Path, untouched: tuple[Repo, Recording], change: Callable[[Repo], None], words: str
 ) -> None:
-    change(saved)
-    done = saved.run("apply", "plan.json", "--auto-approve", code=1)
+    original, server = untouched
+    shutil.copytree(original.root, tmp_path / "repo")
+    repo = Repo(tmp_path / "repo", original.server)
+    change(repo)
+    done = repo.run("apply", "plan.json", "--auto-approve", code=1)
     assert words in done.err
     assert server.changes == []
 
