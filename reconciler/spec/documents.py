@@ -30,6 +30,7 @@ MAX_NODES = 10_000
 MAX_DEPTH = 100
 """How many levels a document may have, aliases followed."""
 _MAX_OPEN = 1_000
+_USUAL_BYTES = 65_536  # a buffer for the largest file takes longer to get than most files take to parse
 
 _MARKER = re.compile(r"^(?:---|\.\.\.)(?=\s|\Z)", re.MULTILINE)
 _NOTHING = re.compile(r"(?:[ \t]*(?:#.*)?(?:\n|\Z))*")
@@ -115,7 +116,8 @@ def read_bytes(path: str, shown_as: str) -> bytes:
         with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise SpecError([Problem(shown_as, 0, 0, "is not a regular file")])
-            return file.read(MAX_BYTES + 1)
+            start = file.read(_USUAL_BYTES)
+            return start + file.read(MAX_BYTES + 1 - _USUAL_BYTES) if len(start) == _USUAL_BYTES else start
     except FileNotFoundError:
         raise
     except OSError as error:
