@@ -15,7 +15,9 @@ def main() -> None:
     _be_quick()
     from reconciler.cli.main import run  # noqa: PLC0415
 
-    sys.exit(run(arguments))
+    code = run(arguments)
+    gc.freeze()  # whatever is still held goes with the process: there is no point in looking through it
+    sys.exit(code)
 
 
 def _be_quick() -> None:
