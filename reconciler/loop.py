@@ -40,7 +40,14 @@ class Reconciler:
 
     async def look(self) -> View:
         """Observe the server and plan."""
-        observed = await observe(self.client, self.owner, self.desired, cache=self.cache, now=self.now)
+        observed = await observe(
+            self.client,
+            self.owner,
+            self.desired,
+            cache=self.cache,
+            now=self.now,
+            take_over=self.options.take_over,
+        )
         plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
         return View(plan, observed)
 

@@ -46,7 +46,9 @@ async def execute(world: World, plan: Plan) -> list[Outcome]:
         await _run(world, changes, outcomes)
         if Action.CREATE in phase:
             await _settle(world, outcomes)
-    return [outcomes[c] for c in plan.changes if c in outcomes]
+    done = [outcomes[c] for c in plan.changes if c in outcomes]
+    world.run.outcomes += done
+    return done
 
 
 async def _run(world: World, changes: Sequence[Change], outcomes: dict[Change, Outcome]) -> None:

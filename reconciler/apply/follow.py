@@ -98,7 +98,7 @@ def _watched(view: View) -> dict[str, ObservedJob]:
     """Find the jobs to wait for: this plan's, and where something waits also all that may free its way."""
     named = {c.job_id for c in view.plan.changes}
     waits = any(c.action is Action.WAIT for c in view.plan.changes)
-    jobs = (*view.observed.jobs, *view.observed.adopted.values())
+    jobs = view.observed.by_id.values()
     return {j.id: j for j in jobs if j.active and j.status != "paused" and (waits or j.id in named)}
 
 

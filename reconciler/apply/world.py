@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from reconciler.api.types import CreateJob, Job, Page
-from reconciler.apply.model import Result
+from reconciler.apply.model import Outcome, Result
 from reconciler.plan.model import Action, Change
 from reconciler.spec.desired import DataFile, Desired
 
@@ -64,13 +64,15 @@ Key = tuple[str, str, str, str, int]
 class Run:
     """What one command has tried so far: nothing is tried twice, and nothing destroyed after an error.
 
-    ``seen`` holds name, revision and attempt of every job a listing has shown: jobs cannot be deleted, so one that is
-    no longer shown is still there. ``halted`` says that every further change would meet the same error.
+    ``outcomes`` are those of all rounds; ``seen`` holds name, revision and attempt of every job a listing has shown:
+    jobs cannot be deleted, so one that is no longer shown is still there. ``halted`` says that every further change
+    would meet the same error.
     """
 
     results: dict[Key, Result] = field(default_factory=dict)
     seen: set[tuple[str, str, int]] = field(default_factory=set)
     halted: bool = False
+    outcomes: list[Outcome] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:

@@ -18,7 +18,7 @@ from reconciler.cli.options import Where, Which, format_option, where_options, w
 from reconciler.cli.plan import rendered
 from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal, confirm
-from reconciler.errors import UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.loop import Reconciler, run_once
 from reconciler.plan.model import Plan
 from reconciler.plan.saved import SavedPlan, check, load
@@ -79,13 +79,14 @@ def _saved(paths: Sequence[str]) -> SavedPlan | None:
 async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run) -> int:
     async with open_session(where) as session:
         repository = session.repository
-        options = saved.options if saved else which.to_options(empty=repository.empty)
-        reconciler = session.reconciler(options)
+        reconciler = session.reconciler(saved.options if saved else which.to_options(repository))
         view = await reconciler.look()
+        which.check(repository, view.plan)
         if saved:
             check(saved, view.plan, repository.desired, repository.config.policy)
         if run.form == "text":
             click.echo(rendered(view.plan, "text"), nl=False)
+        world = session.world(view.observed, run.concurrency)
         with ExitStack() as shown:
 
             async def approve(_: Plan) -> bool:
@@ -94,31 +95,30 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
                 shown.enter_context(session.progress)  # not before: it would draw over the question
                 return True
 
-            world = session.world(view.observed, run.concurrency)
-            outcomes = await run_once(reconciler, world, approve, view=view)
-            if outcomes is None:
+            if await run_once(reconciler, world, approve, view=view) is None:
                 click.echo("Nothing was changed.", err=True)
                 return 1
-            plan, problems = view.plan, list[str]()
+            plan = view.plan
             if run.wait:
-                if not view.plan.has_changes:
+                if not plan.has_changes:
                     shown.enter_context(session.progress)
-                plan, later = await _follow(session, reconciler, world, view, outcomes)
-                outcomes += later
-                problems = failures(plan, outcomes)
-    return _report(_merged(plan, outcomes), outcomes, problems, run)
+                try:
+                    plan = await _follow(session, reconciler, world, view)
+                except ReconcilerError:
+                    shown.close()
+                    _report(plan, world.run.outcomes, [], run)  # what was done must not be lost
+                    raise
+    return _report(plan, world.run.outcomes, failures(plan, world.run.outcomes) if run.wait else [], run)
 
 
-async def _follow(
-    session: Session, reconciler: Reconciler, world: World, view: View, outcomes: list[Outcome]
-) -> tuple[Plan, list[Outcome]]:
-    failed = any(o.result == "failed" for o in outcomes)
-    known = frozenset[str]() if failed else frozenset(job.id for job in view.observed.jobs)
+async def _follow(session: Session, reconciler: Reconciler, world: World, view: View) -> Plan:
+    known = frozenset(view.observed.by_id)
     try:
-        return await follow(world, reconciler.look, known, session.poll())
+        plan, _ = await follow(world, reconciler.look, known, session.poll())
     except asyncio.CancelledError:
         session.progress.note(f"Interrupted. {session.afterwards}")
         raise
+    return plan
 
 
 def _merged(plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
@@ -128,7 +128,8 @@ def _merged(plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
     return Plan.of(plan.owner, plan.server, [*(o.change for o in outcomes), *rest], plan.warnings)
 
 
-def _report(plan: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run) -> int:
+def _report(last: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run) -> int:
+    plan = _merged(last, outcomes)
     if run.form == "json":
         from reconciler.report.document import to_text  # noqa: PLC0415
         from reconciler.report.plan_json import outcomes_json  # noqa: PLC0415

@@ -20,7 +20,7 @@ def job_of(name: str, desired: tuple[Desired, ...], observed: Observed) -> Obser
     job = bind(desired, observed).get(name)
     if job:
         return job
-    if jobs := observed.by_name.get(name) or [j for j in observed.jobs if j.id == name]:
+    if jobs := observed.by_name.get(name) or [j for j in observed.by_id.values() if j.id == name]:
         return max(jobs, key=lambda j: (j.created_at, j.id))
     names = sorted({*observed.by_name, *(spec.name for spec in desired)})
     if name in names:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.errors import UsageError
+from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options
 from reconciler.spec.policy import MaxPrune
+from reconciler.spec.scope import is_partial
+
+if TYPE_CHECKING:
+    from reconciler.spec.load import Repository
 
 Command = Callable[..., Any]
 Decorator = Callable[[Command], Command]
@@ -35,11 +41,35 @@ class Which:
     recreate: tuple[str, ...] = ()
     max_prune: int | None = None
     allow_empty: bool = False
+    take_over: tuple[str, ...] = ()
 
-    def to_options(self, *, empty: bool) -> Options:
-        """Return what the planner reads; ``empty`` says that the paths hold no spec."""
-        limit = None if self.max_prune is None else MaxPrune(count=self.max_prune, share=1)
-        return Options(self.targets, self.excludes, frozenset(self.recreate), limit, empty, self.allow_empty)
+    def to_options(self, repository: Repository) -> Options:
+        """Return what the planner reads."""
+        return Options(
+            targets=self.targets,
+            excludes=self.excludes,
+            recreate=frozenset(self.recreate),
+            max_prune=None if self.max_prune is None else MaxPrune(count=self.max_prune, share=1),
+            empty=repository.empty,
+            allow_empty=self.allow_empty,
+            partial=is_partial(repository.paths, repository.root),
+            take_over=self.take_over,
+        )
+
+    def check(self, repository: Repository, plan: Plan) -> None:
+        """Make sure that what the command line names exists.
+
+        Raises:
+            UsageError: it does not.
+        """
+        for name in self.recreate:
+            if name not in {spec.name for spec in repository.desired}:
+                raise UsageError(f"--recreate {name}: there is no such spec.", hint="List them: reconciler status")
+        if self.targets and not plan.changes:
+            globs = ", ".join(self.targets)
+            raise UsageError(
+                f"--target {globs}: no spec and no job of ours has such a name.", hint="List them: reconciler status"
+            )
 
 
 def _apply(function: Command, *decorators: Decorator) -> Command:
@@ -86,8 +116,13 @@ def where_options(function: Command) -> Command:
     )
 
 
+take_over_option: Decorator = click.option(
+    "--take-over", multiple=True, metavar="OWNER", help="Let another owner's jobs count too; may be repeated."
+)
+
+
 def which_options(function: Command) -> Command:
-    """Add --target, --exclude, --recreate, --max-prune and --allow-empty, passed on as one ``which``."""
+    """Add --target, --exclude, --recreate, --max-prune, --allow-empty and --take-over, passed on as one ``which``."""
 
     @functools.wraps(function)
     def wrapper(
@@ -97,9 +132,10 @@ def which_options(function: Command) -> Command:
         recreate: tuple[str, ...],
         max_prune: int | None,
         allow_empty: bool,
+        take_over: tuple[str, ...],
         **kwargs: object,
     ) -> object:
-        which = Which(target, exclude, recreate, max_prune, allow_empty)
+        which = Which(target, exclude, recreate, max_prune, allow_empty, take_over)
         return function(*args, which=which, **kwargs)
 
     return _apply(
@@ -114,6 +150,7 @@ def which_options(function: Command) -> Command:
             help="Allow this many jobs that lost their spec to be cancelled.",
         ),
         click.option("--allow-empty", is_flag=True, help="Allow paths without a spec to cancel all that is ours."),
+        take_over_option,
     )
 
 

@@ -36,8 +36,9 @@ def command(where: Where, which: Which, form: str, out: Path | None, detailed_ex
 async def _plan(where: Where, which: Which, out: Path | None) -> Plan:
     async with open_session(where) as session:
         repository = session.repository
-        options = which.to_options(empty=repository.empty)
+        options = which.to_options(repository)
         plan = (await session.reconciler(options).look()).plan
+        which.check(repository, plan)
         if out:
             text = save(
                 plan,

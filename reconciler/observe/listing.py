@@ -11,7 +11,7 @@ change, and active ones are retrieved one by one. With or without the cache, the
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
@@ -53,14 +53,7 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
         try:
             fresh, complete = await _read(client, owner, known, now, trusting=attempt == 0)
         except _Contradiction as fault:
-            if attempt + 1 == _READINGS:
-                raise UnreliableListing(
-                    f"The list of jobs at {client.server.base_url} contradicts itself: "
-                    f"{clean(fault, client.server.key)}.",
-                    hint="Nothing was concluded from it and nothing changed. Run again later; if it stays so, "
-                    "this server's list cannot be used.",
-                ) from fault
-            await client.sleep(max(1.0, attempt * client.server.lag))
+            await _before_another(client, fault, attempt)
         except _Again:
             continue
         else:
@@ -68,6 +61,35 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
             remember(cache, kind, known, reading)
             return reading
     raise AssertionError("unreachable: only the first reading trusts the cache")
+
+
+async def list_anyones(client: Client, metadata: Mapping[str, str]) -> list[Job]:
+    """Read all jobs that carry these pairs, whosesoever and whole, oldest first.
+
+    Raises:
+        UnreliableListing: the listing contradicted itself three times.
+        ApiError: the server refused or failed; nothing may be concluded.
+    """
+    for attempt in range(_READINGS):
+        try:
+            async with aclosing(_pages(client, metadata)) as pages:
+                jobs = [job async for page in pages for job in page]
+        except _Contradiction as fault:
+            await _before_another(client, fault, attempt)
+        else:
+            return [job for job in reversed(jobs) if metadata.items() <= (job.metadata or {}).items()]
+    raise AssertionError("unreachable: the last contradiction is raised")
+
+
+async def _before_another(client: Client, fault: _Contradiction, attempt: int) -> None:
+    """Wait before the next reading; after the last one, give up."""
+    if attempt + 1 == _READINGS:
+        raise UnreliableListing(
+            f"The list of jobs at {client.server.base_url} contradicts itself: {clean(fault, client.server.key)}.",
+            hint="Nothing was concluded from it and nothing changed. Run again later; if it stays so, "
+            "this server's list cannot be used.",
+        ) from fault
+    await client.sleep(max(1.0, attempt * client.server.lag))
 
 
 async def _read(
@@ -82,7 +104,7 @@ async def _read(
     settled = known.time - client.server.lag
     bottom = -math.inf
     complete = True
-    async with aclosing(_pages(client, owner)) as pages:
+    async with aclosing(_pages(client, {OWNER: owner})) as pages:
         async for jobs in pages:
             if not fresh.rows:
                 fresh.time = _server_time(client, jobs, now)
@@ -98,7 +120,7 @@ async def _read(
     return fresh, complete
 
 
-async def _pages(client: Client, owner: str) -> AsyncGenerator[list[Job]]:
+async def _pages(client: Client, metadata: Mapping[str, str]) -> AsyncGenerator[list[Job]]:
     """Yield the jobs that each page adds, newest first, until the listing ends.
 
     Raises:
@@ -109,7 +131,7 @@ async def _pages(client: Client, owner: str) -> AsyncGenerator[list[Job]]:
     newest: float = math.inf
     while True:
         cursor = order[-2] if len(order) > 1 else order[-1] if order else None
-        jobs, more = await _page(client, owner, cursor)
+        jobs, more = await _page(client, metadata, cursor)
         if len(order) > 1:
             if not jobs or jobs[0].id != order[-1]:
                 raise _Contradiction("a page did not go on where the page before it had ended")
@@ -129,10 +151,10 @@ async def _pages(client: Client, owner: str) -> AsyncGenerator[list[Job]]:
             return
 
 
-async def _page(client: Client, owner: str, cursor: str | None) -> tuple[list[Job], bool | None]:
+async def _page(client: Client, metadata: Mapping[str, str], cursor: str | None) -> tuple[list[Job], bool | None]:
     """Read a page; return its jobs and whether more follow, None where the server does not say."""
     try:
-        page = await client.jobs_page(cursor, PAGE, {OWNER: owner})
+        page = await client.jobs_page(cursor, PAGE, metadata)
     except (NotFound, InvalidRequest) as error:
         if cursor is None:
             raise

@@ -7,7 +7,7 @@ Three keys carry it: ``reconciler.owner``, ``reconciler.name`` and ``reconciler.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 OWNER = "reconciler.owner"
@@ -57,3 +57,22 @@ def parse(metadata: Mapping[str, str] | None) -> Ownership | None:
     if not match:
         raise ValueError(f"{REVISION} is {metadata.get(REVISION, '')[:80]!r}, not DIGEST.ATTEMPT")
     return Ownership(owner, name, match[1], int(match[2]))
+
+
+def refusal(
+    metadata: Mapping[str, str] | None, owner: str, *, status: str, ended: bool, take_over: Collection[str]
+) -> str | None:
+    """Say why a spec of ``owner`` may not adopt a job, None where it may.
+
+    A job of another owner that has ended may be: nothing can be done to it any more. An active one needs its owner
+    named in ``take_over``.
+    """
+    try:
+        parse(metadata)
+    except ValueError as error:
+        if (metadata or {}).get(OWNER) == owner:
+            return f"which claims our owner, but cannot be read: {error}"
+    other = (metadata or {}).get(OWNER, owner)
+    if other == owner or ended or other in take_over:
+        return None
+    return f"which is {status} and belongs to {other} (to act on it all the same: --take-over {other})"

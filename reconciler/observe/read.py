@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.concurrently import concurrently
-from reconciler.api.types import Checkpoint
+from reconciler.api.types import Checkpoint, Job
 from reconciler.cache import Cache
 from reconciler.errors import NotFound, PermanentError, Unsupported
 from reconciler.observe.listing import list_jobs
-from reconciler.observe.memory import FIELDS, pack, unpack
+from reconciler.observe.memory import FIELDS, Reading, pack, unpack
+from reconciler.observe.ownership import refusal
 from reconciler.observe.state import FileInfo, Observed, ObservedJob
 from reconciler.spec.desired import Adopt, Desired, Upstream
 
@@ -22,22 +23,32 @@ _MOST_RETRIEVED = 50  # file by file; more of them are cheaper read as a list
 
 
 async def observe(
-    client: Client, owner: str, desired: Sequence[Desired], *, cache: Cache, now: Callable[[], float]
+    client: Client,
+    owner: str,
+    desired: Sequence[Desired],
+    *,
+    cache: Cache,
+    now: Callable[[], float],
+    take_over: Sequence[str] = (),
 ) -> Observed:
     """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
 
-    ``now`` gives Unix seconds. Nothing on the server is changed.
+    ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. Nothing on the server is changed.
 
     Raises:
         UnreliableListing: the list of jobs contradicts itself.
         ApiError: the server refused or failed: a partial reading is no observation.
     """
     reading = await list_jobs(client, owner, cache=cache, now=now)
-    ours = {i: row for i, row in reading.rows.items() if isinstance(row, ObservedJob)}
+    ours = _readable(reading)
+    others = [await list_jobs(client, other, cache=cache, now=now) for other in take_over if other != owner]
+    adopted, refused = await _adopted(client, desired, ours, _Claims(owner, take_over), cache)
     observed = Observed(
-        jobs=tuple(sorted(ours.values(), key=lambda j: (j.created_at, j.id))),
+        jobs=_ordered(ours.values()),
         malformed={i: row for i, row in sorted(reading.rows.items()) if isinstance(row, str)},
-        adopted=await _adopted(client, desired, ours, cache),
+        adopted=adopted,
+        refused=refused,
+        taken=_ordered(job for other in others for job in _readable(other).values()),
     )
     missing = [d for d in desired if d.state == "running" and _lacks_a_job(d, observed)]
     return replace(
@@ -47,6 +58,25 @@ async def observe(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Claims:
+    """Whose jobs may be adopted."""
+
+    owner: str
+    take_over: Sequence[str]
+
+    def refuse(self, job: Job) -> str | None:
+        return refusal(job.metadata, self.owner, status=job.status, ended=job.terminal, take_over=self.take_over)
+
+
+def _readable(reading: Reading) -> dict[str, ObservedJob]:
+    return {i: row for i, row in reading.rows.items() if isinstance(row, ObservedJob)}
+
+
+def _ordered(jobs: Iterable[ObservedJob]) -> tuple[ObservedJob, ...]:
+    return tuple(sorted(jobs, key=lambda j: (j.created_at, j.id)))
+
+
 def _lacks_a_job(spec: Desired, observed: Observed) -> bool:
     adopted = spec.adopt is not None and spec.adopt.revision == spec.revision and spec.adopt.job in observed.adopted
     return not adopted and observed.job_for(spec.name, spec.revision) is None
@@ -54,32 +84,40 @@ def _lacks_a_job(spec: Desired, observed: Observed) -> bool:
 
 def _candidates(spec: Desired, observed: Observed) -> Iterator[ObservedJob]:
     """Yield the jobs that may count for a spec's revision, renamed and adopted ones included: planning chooses."""
-    yield from (job for job in observed.jobs if job.revision == spec.revision)
+    yield from (job for job in (*observed.jobs, *observed.taken) if job.revision == spec.revision)
     if spec.adopt is not None and spec.adopt.revision == spec.revision and spec.adopt.job in observed.adopted:
         yield observed.adopted[spec.adopt.job]
 
 
 async def _adopted(
-    client: Client, desired: Sequence[Desired], ours: Mapping[str, ObservedJob], cache: Cache
-) -> dict[str, ObservedJob]:
-    """Retrieve the jobs that specs adopt. One that does not exist is left out; one that has ended is read once."""
+    client: Client, desired: Sequence[Desired], ours: Mapping[str, ObservedJob], claims: _Claims, cache: Cache
+) -> tuple[dict[str, ObservedJob], dict[str, str]]:
+    """Retrieve the jobs that specs adopt, and say of some why they may not be.
+
+    One that does not exist is left out; one that has ended is read once.
+    """
     server = client.server
     kind = f"adopted {server.base_url} {server.organization} {server.project} {' '.join(FIELDS)}"
     ended = _recall(cache, kind)
+    refused: dict[str, str] = {}
 
     async def retrieve(wanted: tuple[str, Adopt]) -> ObservedJob | None:
         name, adopt = wanted
         if known := ours.get(adopt.job) or ended.get(adopt.job):
             return replace(known, name=name, revision=adopt.revision, attempt=1)
         try:
-            return ObservedJob.of(await client.job(adopt.job), name, adopt.revision, 1)
+            job = await client.job(adopt.job)
         except NotFound:
             return None
+        if why := claims.refuse(job):
+            refused[job.id] = why
+            return None
+        return ObservedJob.of(job, name, adopt.revision, 1)
 
     found = await concurrently(retrieve, ((d.name, d.adopt) for d in desired if d.adopt is not None))
     adopted = {job.id: job for job in found if job is not None}
     cache.store(kind, {i: pack(job) for i, job in adopted.items() if not job.active and i not in ended})
-    return adopted
+    return adopted, refused
 
 
 def _recall(cache: Cache, kind: str) -> dict[str, ObservedJob]:
@@ -114,8 +152,7 @@ async def _files(client: Client, missing: Iterable[Desired], observed: Observed)
     """Look up the data files of the jobs that a diff will compare with: only the diff needs them, so none is vital."""
     wanted: set[str] = set()
     for spec in missing:
-        others = (j for j in observed.by_name.get(spec.name, ()) if j.revision != spec.revision)
-        newest = max(others, key=lambda j: (j.created_at, j.id), default=None)
+        newest = max(observed.others(spec), key=lambda j: (j.created_at, j.id), default=None)
         if newest is not None:
             wanted.update(f for f in (newest.training_file, newest.validation_file) if f)
     try:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
 from reconciler.api.types import TERMINAL, Checkpoint, Job
+from reconciler.spec.desired import Desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +103,27 @@ class Observed:
 
     ``jobs`` holds every job of this owner, ended ones too, in order of (created_at, id). ``malformed`` maps the ids of
     jobs that claim our owner but cannot be read to why. ``adopted`` holds jobs made elsewhere, by id, as far as they
-    exist. ``checkpoints`` (by job id, oldest first) and ``files`` (by file id) hold what this plan needs, no more.
+    exist; ``refused`` maps the ids of those that may not be adopted to why. ``taken`` holds the jobs of owners whose
+    work is taken over. ``checkpoints`` (by job id, oldest first) and ``files`` (by file id) hold what this plan needs,
+    no more.
     """
 
     jobs: tuple[ObservedJob, ...] = ()
     malformed: Mapping[str, str] = field(default_factory=dict)
     adopted: Mapping[str, ObservedJob] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
+    taken: tuple[ObservedJob, ...] = ()
     checkpoints: Mapping[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Be brief: ten thousand jobs are no help in a log, and asyncio.run takes the repr of what it returns."""
         return f"<Observed: {len(self.jobs)} jobs>"
+
+    @cached_property
+    def by_id(self) -> Mapping[str, ObservedJob]:
+        """Every job by its id; an adopted one under the name of the spec that adopts it."""
+        return {**{job.id: job for job in (*self.taken, *self.jobs)}, **self.adopted}
 
     @cached_property
     def by_name(self) -> Mapping[str, tuple[ObservedJob, ...]]:
@@ -126,3 +136,11 @@ class Observed:
     def job_for(self, name: str, revision: str) -> ObservedJob | None:
         """Return the job that counts for a revision of a name."""
         return counting(j for j in self.by_name.get(name, ()) if j.revision == revision)
+
+    def others(self, spec: Desired) -> Iterator[ObservedJob]:
+        """Yield the jobs of a spec's name, the one it adopts among them, that are of another revision than its own."""
+        adopted = self.adopted.get(spec.adopt.job) if spec.adopt else None
+        mine = adopted if adopted and adopted.name == spec.name else None
+        for job in (*self.by_name.get(spec.name, ()), *((mine,) if mine else ())):
+            if job.revision != spec.revision and (job is mine or job.id not in self.adopted):
+                yield job

@@ -39,7 +39,7 @@ def find_drift(desired: Sequence[Desired], observed: Observed, now: float) -> tu
     The plan knows already what each job should be doing; policy limits what is done about it, and is left out here.
     """
     specs = {spec.name: spec for spec in desired}
-    jobs = {**observed.adopted, **{job.id: job for job in observed.jobs}}
+    jobs = observed.by_id
     drift = []
     for change in make_plan("", "", desired, observed, Policy(), now).changes:
         spec, job = specs.get(change.name), jobs.get(change.job_id or "")

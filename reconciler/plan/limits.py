@@ -45,7 +45,7 @@ def admit(
     Resumed jobs go first, then creates by falling priority, then by name. A create takes over the slot of the
     predecessor that is cancelled right after it, so that a full queue can still be replaced.
     """
-    jobs = {**observed.adopted, **{job.id: job for job in observed.jobs}}
+    jobs = observed.by_id
     slots = _slots([job for job in jobs.values() if job.active and job.status != "paused"], limit)
     leaving = {c.requires: jobs[c.job_id] for c in changes if c.requires and c.job_id}
     queue = [c for c in changes if c.action in {Action.RESUME, Action.CREATE}]

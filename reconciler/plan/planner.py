@@ -23,7 +23,9 @@ class Options:
     """What the command line says of one plan.
 
     ``targets`` and ``excludes`` are globs of names; ``recreate`` names specs whose ended job is to be started again;
-    ``empty`` says that the paths hold no spec at all, ``allow_empty`` that this is meant.
+    ``empty`` says that the paths hold no spec at all, ``allow_empty`` that this is meant; ``partial`` says that they
+    are only a part of the specs, so that nothing has lost its spec; ``take_over`` names the owners whose jobs were
+    observed as well, to count where a spec has none of ours.
     """
 
     targets: tuple[str, ...] = ()
@@ -32,6 +34,8 @@ class Options:
     max_prune: MaxPrune | None = None
     empty: bool = False
     allow_empty: bool = False
+    partial: bool = False
+    take_over: tuple[str, ...] = ()
 
     def selects(self, name: str) -> bool:
         """Whether this plan is about a name at all."""
@@ -57,8 +61,8 @@ def make_plan(
     decisions = _decide_all(specs, bound, observed, policy, now, options)
 
     kept = {job.id for job in bound.values() if job}
-    spare = [job for job in observed.jobs if job.id not in kept]
-    prunes = [c for c in _prunes(j for j in spare if j.name not in specs) if options.selects(c.name)]
+    spare = [job for job in {**{j.id: j for j in observed.jobs}, **observed.adopted}.values() if job.id not in kept]
+    prunes = [c for c in _prunes((j for j in spare if j.name not in specs), options) if options.selects(c.name)]
     changes = [*decisions.values(), *_superseded(specs, bound, decisions, spare)]
     changes = [c for c in changes if options.selects(c.name)]
 
@@ -67,31 +71,56 @@ def make_plan(
     changes = [c for c in changes if c.requires is None or c.requires in created]
 
     unsafe = [*_unsafe(prunes, observed, policy, options), *budget_limit(changes, specs, policy.budget)]
-    warnings = [
-        f"{job_id} claims our owner and is left alone: {why}" for job_id, why in sorted(observed.malformed.items())
-    ]
-    return Plan.of(owner, server, [*changes, *prunes], warnings, unsafe)
+    return Plan.of(owner, server, [*changes, *prunes], warnings(observed), unsafe)
+
+
+def warnings(observed: Observed) -> list[str]:
+    """Say which jobs are left alone although they claim to be ours."""
+    return [f"{job_id} claims our owner and is left alone: {why}" for job_id, why in sorted(observed.malformed.items())]
 
 
 def bind(desired: Sequence[Desired], observed: Observed) -> dict[str, ObservedJob | None]:
     """Find the job that counts for every spec: its own, else the one it adopts, else that of a renamed spec.
 
     A job cannot be renamed, so one whose name has no spec any more counts for a spec of the same revision that has no
-    job: renaming a spec never buys a second run. No job counts for two specs.
+    job: renaming a spec never buys a second run. Last come the jobs of owners that are taken over: one of the same
+    revision counts, and none of the others is touched. No job counts for two specs.
     """
     specs = sorted(desired, key=lambda s: s.name)
     bound = {spec.name: observed.job_for(spec.name, spec.revision) for spec in specs}
     taken = {job.id for job in bound.values() if job}
     orphans = _orphans(bound, observed)
+    others = _by_revision(observed.taken)
     for spec in specs:
         if bound[spec.name]:
             continue
         adopted = observed.adopted.get(adopts(spec) or "")
-        job = adopted or counting(j for j in orphans.get(spec.revision, ()) if j.id not in taken)
+        if adopted:  # another spec may adopt it too, under another name and revision
+            adopted = replace(adopted, name=spec.name, revision=spec.revision)
+        job = (
+            adopted
+            or counting(j for j in orphans.get(spec.revision, ()) if j.id not in taken)
+            or _other_owners(spec, others.get(spec.revision, ()), taken)
+        )
         if job and job.id not in taken:
             bound[spec.name] = job
             taken.add(job.id)
     return bound
+
+
+def _by_revision(jobs: Iterable[ObservedJob]) -> Mapping[str, Sequence[ObservedJob]]:
+    """By revision, the jobs that are worth keeping."""
+    found: dict[str, list[ObservedJob]] = defaultdict(list)
+    for job in jobs:
+        if job.status != "cancelled":
+            found[job.revision].append(job)
+    return found
+
+
+def _other_owners(spec: Desired, jobs: Sequence[ObservedJob], taken: Collection[str]) -> ObservedJob | None:
+    """Choose among the jobs of another owner: one of the same name before any other."""
+    free = [job for job in jobs if job.id not in taken]
+    return counting(j for j in free if j.name == spec.name) or counting(free)
 
 
 def _orphans(names: Collection[str], observed: Observed) -> Mapping[str, Sequence[ObservedJob]]:
@@ -120,7 +149,7 @@ def _decide_all(
     uses = {name: [s.model.job] if isinstance(s.model, Upstream) else [] for name, s in sorted(specs.items())}
     for name in TopologicalSorter(uses).static_order():
         spec, job = specs[name], bound[name]
-        others = [j for j in observed.by_name.get(name, ()) if j.revision != spec.revision and j.id not in kept]
+        others = [j for j in observed.others(spec) if j.id not in kept]
         others.sort(key=lambda j: (j.created_at, j.id))
         subject = Subject(
             spec=spec,
@@ -220,9 +249,11 @@ def _predecessor(spec: Desired, current: ObservedJob | None, decision: Change, j
         yield _change(job, Action.CANCEL, f"{then}: {current.id}")
 
 
-def _prunes(orphans: Iterable[ObservedJob]) -> Iterator[Change]:
+def _prunes(orphans: Iterable[ObservedJob], options: Options) -> Iterator[Change]:
     for job in orphans:
-        if situation(job) is Situation.UNKNOWN:
+        if job.active and options.partial:
+            yield _change(job, Action.NONE, "no spec here names it: left alone, since these paths are not all specs")
+        elif situation(job) is Situation.UNKNOWN:
             yield _change(job, Action.NONE, f"no spec; status {job.status!r} is not known here: left alone")
         elif job.active:
             yield _change(job, Action.CANCEL, "no spec names it any more")

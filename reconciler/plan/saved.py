@@ -124,6 +124,8 @@ def _read(document: Mapping[str, Any]) -> SavedPlan:
             max_prune=MaxPrune(**options["max_prune"]) if options["max_prune"] else None,
             empty=options["empty"],
             allow_empty=options["allow_empty"],
+            partial=options["partial"],
+            take_over=tuple(options["take_over"]),
         ),
         specs=document["specs"],
         policy=document["policy"],
@@ -140,6 +142,8 @@ def _options(options: Options) -> dict[str, Any]:
         "max_prune": options.max_prune.model_dump() if options.max_prune else None,
         "empty": options.empty,
         "allow_empty": options.allow_empty,
+        "partial": options.partial,
+        "take_over": list(options.take_over),
     }
 
 

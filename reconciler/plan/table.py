@@ -149,11 +149,9 @@ def _create(subject: Subject, attempt: int, reason: str) -> Change:
     """Create, unless a predecessor or the base model stands in the way."""
     spec, base = subject.spec, subject.base
     if subject.job is None and (adopted := adopts(spec)):
-        return _plain(
-            subject,
-            Action.BLOCKED,
-            f"adopts {adopted}, which is not here or counts for another spec; remove `adopt` to train a job of its own",
-        )
+        why = subject.observed.refused.get(adopted, "which is not here or counts for another spec")
+        reason = f"adopts {adopted}, {why}; remove `adopt` to train a job of its own"
+        return _plain(subject, Action.BLOCKED, reason)
     if subject.predecessors:
         old = subject.predecessors[0]
         if spec.protect:
@@ -202,7 +200,7 @@ def _cancelled(subject: Subject) -> Change:
     return _on_job(
         subject,
         Action.BLOCKED,
-        f"was cancelled outside the specs; set a new `rerun`, or use --recreate {subject.spec.name}",
+        f"was cancelled, by hand or for another revision; set a new `rerun`, or use --recreate {subject.spec.name}",
     )
 
 

@@ -93,6 +93,8 @@ def cases(draw: st.DrawFn) -> Case:
     desired = [draw(specs(name, names[:i])) for i, name in enumerate(names)]
     live = [draw(jobs(f"j{i}")) for i in range(draw(st.integers(0, 8)))]
     adopted = [draw(jobs(f"x{i}", ("x",))) for i in range(draw(st.integers(0, 2)))]
+    bound = {s.adopt.job: s.adopt.revision for s in desired if s.adopt}  # observing gives them the adopting revision
+    adopted = [replace(j, revision=bound.get(j.id, j.revision)) for j in adopted]
     steps = (checkpoint(10, valid_loss=0.5), checkpoint(20))
     limit = st.none() | st.integers(1, 4)
     policy = Policy(

@@ -24,7 +24,7 @@ ROWS = [
     ("running", "paused", "resume", "is paused; the spec says running"),
     ("running", "succeeded", "none", "converged"),
     ("running", "failed", "blocked", "failed: the server gives no reason"),
-    ("running", "cancelled", "blocked", "was cancelled outside the specs"),
+    ("running", "cancelled", "blocked", "was cancelled, by hand or for another revision"),
     ("running", "hibernating", "none", "status 'hibernating' is not known here: left alone"),
     ("paused", None, "hold", "nothing is created"),
     ("paused", "validating_files", "wait", "only a running job can be paused"),
