@@ -1,0 +1,160 @@
+"""One seed is one schedule: a world in trouble for some minutes, then left in peace, then judged."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.spec.desired import DataFile
+from reconciler.spec.policy import MaxActive, Policy
+
+from .clock import VirtualLoop
+from .server import Quirks
+from .specs import resolve
+from .verdict import judge
+from .world import Machine, Manner, Parts, Town
+
+MOST_ROUNDS = 4
+"""How many runs of ``apply --wait`` a world without faults needs at most."""
+MOST_STEPS = 40
+"""How many runs of ``apply``, two minutes apart, it needs at most."""
+
+
+@dataclass
+class Result:
+    """What came of one schedule, or of many. ``broken`` holds what did not hold, by seed."""
+
+    schedules: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    checks: Counter[str] = field(default_factory=Counter)
+    rounds: Counter[str] = field(default_factory=Counter)
+    broken: dict[int, list[str]] = field(default_factory=dict)
+
+    def add(self, other: Result) -> None:
+        self.schedules += other.schedules
+        self.faults += other.faults
+        self.counts += other.counts
+        self.checks += other.checks
+        self.rounds += other.rounds
+        self.broken |= other.broken
+
+
+def run_schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Result:
+    """Play one schedule from its seed alone."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(_schedule(seed, files, root, parts))
+
+
+async def _schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts) -> Result:
+    town = make_town(random.Random(seed), files, root, parts)
+    try:
+        await _trouble(town)
+        await settle(town, wait=town.chance.random() < 0.6)
+    except Exception:  # noqa: BLE001 - a schedule that breaks is a finding, and the others go on
+        town.record.broken.append(traceback.format_exc(limit=-4))
+    return result_of(town, seed)
+
+
+def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Town:
+    """Draw a server and a policy."""
+    quirks = Quirks(
+        lag=chance.choice((0.0, 2.0, 10.0)),
+        skew=chance.choice((0.0, 0.0, -7200.0, 5400.0)),
+        page=chance.choice((3, 5, 100)),
+        filters=chance.random() < 0.8,
+        tells_time=chance.random() < 0.8,
+        no_pause=chance.choice((None, None, None, None, 404, 405, 501)),
+        forgets_cursors=chance.random() < 0.2,
+        never_processes=chance.random() < 0.1,
+    )
+    policy = Policy(
+        max_active=MaxActive(total=chance.choice((None, None, 1, 2))),
+        on_cancelled=chance.choice(("block", "recreate")),
+    )
+    return Town(chance, files, root, quirks, policy, parts)
+
+
+async def _trouble(town: Town) -> None:
+    """Let reconcilers, editors and meddlers work against each other, and faults strike."""
+    chance = town.chance
+    for _ in range(chance.randint(1, 3)):
+        town.repository.add()
+    town.faults.rate = chance.choice((0.0, 0.05, 0.15, 0.35))
+    machines = [Machine(skew=chance.choice((0.0, -3600.0, 900.0))) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
+    tasks = [asyncio.ensure_future(_reconciles(town, machine)) for machine in machines]
+    tasks += [asyncio.ensure_future(_edits(town)), asyncio.ensure_future(_meddles(town))]
+    await asyncio.sleep(chance.uniform(20, 150))
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    for error in ended:
+        if not isinstance(error, asyncio.CancelledError):
+            raise error if isinstance(error, BaseException) else AssertionError("an actor ended early")
+
+
+async def _reconciles(town: Town, machine: Machine) -> None:
+    chance = town.chance
+    while True:
+        await asyncio.sleep(chance.uniform(0, 40))
+        manner = Manner(
+            wait=chance.random() < 0.4,
+            behind=chance.choice((0, 0, 0, 1)),
+            deadly=chance.randint(1, 25) if chance.random() < 0.3 else None,
+            ponders=chance.choice((0.0, 0.0, 8.0)),
+            concurrency=chance.choice((1, 2, 8)),
+        )
+        await town.reconcile(machine, manner)
+
+
+async def _edits(town: Town) -> None:
+    while True:
+        await asyncio.sleep(town.chance.uniform(3, 50))
+        town.record.note("edit", town.repository.edit())
+
+
+async def _meddles(town: Town) -> None:
+    while True:
+        await asyncio.sleep(town.chance.uniform(3, 50))
+        town.meddle()
+
+
+async def settle(town: Town, *, wait: bool) -> None:
+    """Stop all faults, reconcile until a plan is empty, and judge where the world came to rest."""
+    town.faults.rate = 0.0
+    town.record.note("peace")
+    pause = town.quirks.lag + 3
+    await asyncio.sleep(pause)
+    rounds = 0
+    bound = MOST_ROUNDS if wait else MOST_STEPS
+    while not await _at_rest(town):
+        rounds += 1
+        if rounds > bound:
+            town.record.check("the world comes to rest", holds=False, words=f"not in {bound} runs (wait: {wait})")
+            return
+        await town.reconcile(Machine(), Manner(wait=wait))
+        await asyncio.sleep(pause if wait else pause + 120)
+    town.record.check("the world comes to rest", holds=True, words="")
+    town.record.counts["rounds" if wait else "steps"] = rounds
+    desired = {spec.name: spec for spec in resolve(town.repository.specs, town.files)}
+    judge(town.record, desired, town.policy)
+
+
+async def _at_rest(town: Town) -> bool:
+    """Whether nothing is to be done, and nothing will happen by itself."""
+    view = await town.look(Machine())
+    return not view.plan.has_changes and not any(j.live and j.status != "paused" for j in town.record.ours())
+
+
+def result_of(town: Town, seed: int) -> Result:
+    """Count what a world went through."""
+    record = town.record
+    rounds = {f"{kind} {record.counts.pop(kind)}": 1 for kind in ("rounds", "steps") if kind in record.counts}
+    counts = record.counts + Counter(runs=town.runs, kills=town.kills, errors=town.errors)
+    broken = {seed: record.broken} if record.broken else {}
+    return Result(1, town.faults.met, counts, record.checks, Counter(rounds), broken)

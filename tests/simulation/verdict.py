@@ -1,0 +1,84 @@
+"""Whether a world that was left in peace came to rest where its specs want it: read from the server's own record."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from reconciler.spec.desired import Desired, Upstream
+from reconciler.spec.policy import Policy
+
+from .record import Record, owner_of
+from .server import TRANSIENT, LiveJob
+
+
+def judge(record: Record, desired: Mapping[str, Desired], policy: Policy) -> None:
+    """Check everything that must hold once faults have stopped and a plan is empty."""
+    live = Counter((own.name, own.revision) for job in record.ours() if job.live and (own := owner_of(job)))
+    twice = [key for key, count in live.items() if count > 1]
+    record.check("one live job of a revision", holds=not twice, words=f"{twice} live twice")
+    lost = [job.id for job in record.ours() if job.live and _name(job) not in desired and not _kept(job, desired)]
+    record.check("nothing lives without a spec", holds=not lost, words=f"{lost}")
+    for spec in desired.values():
+        jobs = [j for j in record.ours() if _counts_for(j, spec, desired)]
+        faults = list(_faults(spec, jobs, record, desired, policy))
+        record.check("every spec has what it asks for", holds=not faults, words=f"{spec.name}: {faults}")
+
+
+def _name(job: LiveJob) -> str:
+    own = owner_of(job)
+    return own.name if own else ""
+
+
+def _kept(job: LiveJob, desired: Mapping[str, Desired]) -> bool:
+    """Whether a job made under another name counts for a spec of its revision."""
+    own = owner_of(job)
+    return own is not None and any(spec.revision == own.revision for spec in desired.values())
+
+
+def _counts_for(job: LiveJob, spec: Desired, desired: Mapping[str, Desired]) -> bool:
+    own = owner_of(job)
+    named = own is not None and (own.name == spec.name or own.name not in desired)
+    return named and own is not None and own.revision == spec.revision
+
+
+def _faults(
+    spec: Desired, jobs: list[LiveJob], record: Record, desired: Mapping[str, Desired], policy: Policy
+) -> Iterator[str]:
+    mine = [job for job in record.ours() if _name(job) == spec.name]
+    if spec.state == "cancelled":
+        yield from (f"{job.id} is {job.status}" for job in mine if job.live)
+    elif spec.state == "paused":
+        yield from (f"{job.id} is {job.status}" for job in jobs if job.live and job.status != "paused")
+    elif not _has_model(jobs) and not _excused(spec, jobs, mine, record, desired, policy):
+        yield f"has no model, and nothing explains it: {[(job.id, job.status) for job in jobs]}"
+
+
+def _has_model(jobs: list[LiveJob]) -> bool:
+    return any(job.status == "succeeded" for job in jobs)
+
+
+def _excused(
+    spec: Desired,
+    jobs: list[LiveJob],
+    mine: list[LiveJob],
+    record: Record,
+    desired: Mapping[str, Desired],
+    policy: Policy,
+) -> bool:
+    """Whether a spec that wants a model has a reason to be without one."""
+    if any(job.status == "failed" and _final(job, spec) for job in jobs):
+        return True
+    if policy.on_cancelled == "block" and any(job.status == "cancelled" for job in jobs):
+        return True
+    if spec.replace == "wait" and any(job.status == "paused" for job in mine):
+        return True  # its predecessor was paused by hand, and may go on one day
+    if isinstance(spec.model, Upstream):
+        base = desired[spec.model.job]
+        return not _has_model([j for j in record.ours() if _counts_for(j, base, desired)])
+    return False
+
+
+def _final(job: LiveJob, spec: Desired) -> bool:
+    own = owner_of(job)
+    return job.course.code != TRANSIENT or (own is not None and own.attempt > spec.retry_limit)

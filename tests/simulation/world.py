@@ -1,0 +1,249 @@
+"""A server, its specs, and everybody who works on them: reconcilers, and people beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.api.client import Client
+from reconciler.api.files import Uploads
+from reconciler.api.server import Server as Address
+from reconciler.apply.follow import Poll, View, follow
+from reconciler.apply.world import Run as Tries
+from reconciler.apply.world import World
+from reconciler.cache import Cache
+from reconciler.errors import ReconcilerError
+from reconciler.loop import Reconciler, run_once
+from reconciler.observe.ownership import NAME, OWNER, REVISION
+from reconciler.plan.model import Plan
+from reconciler.plan.planner import Options
+from reconciler.spec.desired import DataFile
+from reconciler.spec.policy import MaxPrune, Policy
+
+from .faults import Faults
+from .record import OURS, Record, Run
+from .server import LASTING, TRANSIENT, Course, Quirks, Refused, Server
+from .specs import NAMES, Repository, resolve
+from .wire import BASE, Wire
+
+UNLIMITED = Options(max_prune=MaxPrune(count=10_000, share=1), allow_empty=True)
+TOO_LONG = 4 * 3600.0
+"""Seconds after which a command that should have ended is taken to hang."""
+
+
+class MemoryCache(Cache):
+    """A cache without a disk; what goes in comes out as JSON would have it."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._kinds: dict[str, dict[str, str]] = {}
+
+    def load(self, kind: str) -> dict[str, Any]:
+        return {key: json.loads(value) for key, value in self._kinds.get(kind, {}).items()}
+
+    def store(self, kind: str, values: Mapping[str, Any], *, replace: bool = False) -> None:
+        kept = {} if replace else self._kinds.get(kind, {})
+        self._kinds[kind] = {**kept, **{key: json.dumps(value) for key, value in values.items()}}
+
+
+@dataclass(frozen=True)
+class Follower:
+    """Hears of failures at the moment they happen."""
+
+    run: Run
+    clock: Callable[[], float]
+
+    def job(self, name: str, status: str, **_: object) -> None:  # noqa: ARG002
+        if status == "failed" and self.run.failed is None:
+            self.run.failed = self.clock()
+
+    def note(self, text: str) -> None:
+        """Words are for people."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a reconciler is made of: tests put broken ones in, to see them caught."""
+
+    client: type[Client] = Client
+    tries: type[Tries] = Tries
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where somebody reconciles from: its clock is ahead by ``skew`` seconds, its cache its own."""
+
+    cache: Cache = field(default_factory=MemoryCache)
+    skew: float = 0.0
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How one run goes about it.
+
+    ``behind`` is by how many commits its clone is late; ``deadly`` the request at which it is killed; ``ponders`` how
+    many seconds a person takes to approve.
+    """
+
+    wait: bool = False
+    behind: int = 0
+    deadly: int | None = None
+    ponders: float = 0.0
+    concurrency: int = 8
+    options: Options = UNLIMITED
+
+
+@dataclass
+class Town:
+    """One world. Everything that happens in it follows from ``chance`` and the order of calls."""
+
+    chance: random.Random
+    files: Sequence[DataFile]
+    root: Path
+    quirks: Quirks
+    policy: Policy = Policy()
+    parts: Parts = Parts()
+    runs: int = 0
+    kills: int = 0
+    errors: int = 0
+
+    def __post_init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.server = Server(self.quirks, self.loop.time, self._course, self.chance.random)
+        self.record = Record(self.server)
+        self.faults = Faults(self.chance)
+        self.repository = Repository(self.chance)
+
+    def _course(self) -> Course:
+        code = self.chance.choices((None, TRANSIENT, LASTING), (7, 2, 1))[0]
+        review = self.chance.choice((0.0, 0.0, 15.0))
+        return Course(self.chance.uniform(0, 10), self.chance.uniform(5, 90), review, code)
+
+    # Reconcilers
+
+    async def reconcile(self, machine: Machine, manner: Manner) -> ReconcilerError | None:
+        """Run one command to its end, whatever that is, and return its error, if it had one."""
+        self.runs += 1
+        limits = [{name: want.retry_limit for name, want in specs.items()} for specs in self.repository.versions]
+        run = Run(self.runs, limits, self.policy.on_cancelled == "recreate")
+
+        def kill() -> None:
+            self.kills += 1
+            run.killed = self.loop.time()
+            task.cancel()
+
+        wire = Wire(self.server, self.record, run, self.faults, self.chance, deadly=manner.deadly, kill=kill)
+        task = asyncio.ensure_future(self._command(run, wire, machine, manner))
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            kill()
+            await asyncio.wait({task})
+            raise
+        return self._ended(run, task)
+
+    def _ended(self, run: Run, task: asyncio.Task[None]) -> ReconcilerError | None:
+        error = None if task.cancelled() else task.exception()
+        self.record.note("ends", run.number, repr(error))
+        self.record.check(
+            "every command ends in words",
+            holds=error is None or isinstance(error, ReconcilerError),
+            words=f"run {run.number} ended in {error!r}",
+        )
+        if isinstance(error, ReconcilerError):
+            self.errors += 1
+            return error
+        return None
+
+    async def _command(self, run: Run, wire: Wire, machine: Machine, manner: Manner) -> None:
+        async with self._client(wire, machine) as client:
+            reconciler = self._reconciler(client, machine, manner)
+            async with asyncio.timeout(TOO_LONG):
+                view = await reconciler.look()
+                world = self._world(run, client, reconciler, view, manner)
+
+                async def approve(_: Plan) -> bool:
+                    await asyncio.sleep(manner.ponders)
+                    return True
+
+                await run_once(reconciler, world, approve, view=view)
+                if manner.wait:
+                    known = frozenset(job.id for job in view.observed.jobs)
+                    await follow(world, reconciler.look, known, Poll())
+
+    async def look(self, machine: Machine) -> View:
+        """Plan, and change nothing."""
+        run = Run(0, [])
+        async with self._client(Wire(self.server, self.record, run, self.faults, self.chance), machine) as client:
+            return await self._reconciler(client, machine, Manner()).look()
+
+    def _client(self, wire: Wire, machine: Machine) -> Client:
+        address = Address("sim", BASE, "key", lag=self.quirks.lag)
+
+        def now() -> float:
+            return Server.EPOCH + self.loop.time() + machine.skew
+
+        return self.parts.client(address, transport=wire, clock=now, random=self.chance.random)
+
+    def _reconciler(self, client: Client, machine: Machine, manner: Manner) -> Reconciler:
+        versions = self.repository.versions
+        specs = versions[max(0, len(versions) - 1 - manner.behind)]
+        desired = resolve(specs, self.files)
+        return Reconciler(client, BASE, OURS, desired, self.policy, manner.options, machine.cache, client.clock)
+
+    def _world(self, run: Run, client: Client, reconciler: Reconciler, view: View, manner: Manner) -> World:
+        return World(
+            api=client,
+            files=Uploads(client, self.root),
+            owner=OURS,
+            specs=World.index(reconciler.desired),
+            follower=Follower(run, self.loop.time),
+            clock=self.loop.time,
+            sleep=asyncio.sleep,
+            lag=self.quirks.lag,
+            proven=bool(view.observed.jobs),
+            concurrency=manner.concurrency,
+            run=self.parts.tries(),
+        )
+
+    # People beside them
+
+    def meddle(self) -> str:
+        """Let somebody do something by hand, at random, and return what."""
+        kind = self.chance.choices((self.by_hand, self.delete_a_file, self.foreign_job), (4, 1, 1))[0]
+        kind()
+        return kind.__name__
+
+    def by_hand(self) -> None:
+        """Somebody cancels, pauses or resumes a job, if it can be."""
+        if self.server.jobs:
+            job_id = self.chance.choice(list(self.server.jobs))
+            verb = self.chance.choice(("cancel", "pause", "pause", "resume"))
+            try:
+                self.server.change(job_id, verb)
+            except Refused:
+                return
+            self.record.note("by hand", verb, job_id)
+
+    def delete_a_file(self) -> None:
+        """Somebody deletes a file."""
+        if self.server.files:
+            file_id = self.chance.choice(list(self.server.files))
+            del self.server.files[file_id]
+            self.record.note("deletes", file_id)
+
+    def foreign_job(self) -> None:
+        """Somebody else starts a job under a name of ours, or one that claims to be ours and cannot be read."""
+        metadata = {
+            NAME: self.chance.choice(NAMES),
+            REVISION: self.chance.choice(("0123456789abcdef.1", "rubbish")),
+        }
+        metadata |= self.chance.choice(({}, {OWNER: "somebody/else"}, {OWNER: OURS, REVISION: "rubbish"}))
+        data = self.server.store("theirs.jsonl", b"{}")
+        job = self.server.create({"model": "gpt-small", "training_file": data["id"], "metadata": metadata})
+        self.record.note("foreign", job.id)
