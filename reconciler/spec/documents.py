@@ -36,16 +36,19 @@ _MARKER = re.compile(r"^(?:---|\.\.\.)(?=\s|\Z)", re.MULTILINE)
 _NOTHING = re.compile(r"(?:[ \t]*(?:#.*)?(?:\n|\Z))*")
 _DIRECTIVE = re.compile(r"(?:[ \t]*(?:#.*)?\n)*%")
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+# A first character that few texts hold lets the search skip nearly all of them; what follows looks back at it.
 _DOUBT = re.compile(
-    r"""\t
-      | (?:^|[\s\[{,:?-])(?:[&*]\S|!)               # an anchor, an alias, a tag
-      | <<
-      | (?:^|[\s\[{,:])(?:[-+]?0[0-9b]|[-+]0[xo])   # a number with leading zeros, or in a notation YAML 1.2 lacks
-      | [eE]\+?[0-9]{3} | [0-9]{19}                 # a number that may be too large
-      | \\[^"\\/nt\n ]                              # an escaped character that may be unprintable
-      | [|>][-+0-9]*\# | [|>][^\n]*\n[ ]+\n         # block text with an odd beginning
-    """,
-    re.VERBOSE | re.MULTILINE,
+    r"""[\t&*!<0-9\\](?:
+        (?<=\t)
+      | (?<=[&*])(?<![^\s\[{,:?-].)\S | (?<=!)(?<![^\s\[{,:?-].)      # an anchor, an alias, a tag
+      | (?<=<)<
+      | (?<=0)(?:(?<![^\s\[{,:].) | (?<=[-+].)(?<![^\s\[{,:]..))[0-9b]  # a number with leading zeros,
+      | (?<=[-+]0)(?<![^\s\[{,:]..)[xo]                                # or in a notation YAML 1.2 lacks
+      | (?<=[0-9])[0-9]{2}(?:(?<=[eE]...) | (?<=[eE]\+...))            # a number that may be too large
+      | (?<=[0-9])[0-9]{18}
+      | (?<=\\)[^"\\/nt\n ]                                           # an escaped character that may be unprintable
+    )""",
+    re.VERBOSE,
 )
 
 
