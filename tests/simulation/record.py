@@ -24,6 +24,16 @@ def owner_of(job: LiveJob) -> Ownership | None:
     return own if own and own.owner == OURS else None
 
 
+def _name(job: LiveJob) -> str | None:
+    own = owner_of(job)
+    return own.name if own else None
+
+
+def _revision(job: LiveJob) -> str | None:
+    own = owner_of(job)
+    return own.revision if own else None
+
+
 @dataclass
 class Run:
     """One reconcile by one reconciler.
@@ -70,8 +80,8 @@ class Record:
         run.sent[own] += 1
         self.check("a create is never repeated", holds=run.sent[own] == 1, words=f"run {run.number} repeats {own}")
 
-    def created(self, run: Run, job: LiveJob) -> None:
-        """A create had its effect: the run must not have been able to know that it was not wanted."""
+    def created(self, run: Run, job: LiveJob, looked: float) -> None:
+        """A create had its effect: the listing before it, begun at ``looked``, must not have shown it unwanted."""
         self.counts["creates"] += 1
         self.note("create", run.number, job.id, dict(job.metadata))
         own = owner_of(job)
@@ -79,8 +89,8 @@ class Record:
             self.check("what is created is ours", holds=False, words=f"run {run.number} made {job.id} for nobody")
             return
         run.made.add(job.id)
-        others = [j for j in self.server.all_jobs() if j is not job and self._same_revision(j, own)]
-        plain = [j for j in others if j.shown <= run.looked]
+        same = [j for j in self.ours() if j is not job and _revision(j) == own.revision]
+        plain = [j for j in same if j.shown <= looked and _name(j) == own.name]
         self.check(
             "what a listing showed is not created again",
             holds=not any(owner_of(j) == own for j in plain),
@@ -88,18 +98,14 @@ class Record:
         )
         self.check(
             "what succeeded is not trained again",
-            holds=not any(j.status == "succeeded" and (j.ended or 0) <= run.looked for j in plain),
+            holds=not any(j.status == "succeeded" and (j.ended or 0) <= looked for j in plain),
             words=f"run {run.number} made {job.id} although {own.revision} of {own.name} had succeeded",
         )
         self.check(
             "every attempt is explained",
-            holds=own.attempt == 1 or any(self._explains(j, run, own) for j in others),
+            holds=own.attempt == 1 or any(self._explains(j, run, own) for j in same),
             words=f"run {run.number} made {job.id}, attempt {own.attempt} of {own.name}, for no reason",
         )
-
-    def _same_revision(self, job: LiveJob, own: Ownership) -> bool:
-        other = owner_of(job)
-        return other is not None and (other.name, other.revision) == (own.name, own.revision)
 
     def _explains(self, job: LiveJob, run: Run, own: Ownership) -> bool:
         """Whether a job's end is why the next attempt was wanted."""

@@ -14,15 +14,17 @@ from reconciler.spec.desired import DataFile
 from reconciler.spec.policy import MaxActive, Policy
 
 from .clock import VirtualLoop
-from .server import Quirks
-from .specs import resolve
+from .record import owner_of
+from .server import LiveJob, Quirks
 from .verdict import judge
 from .world import Machine, Manner, Parts, Town
 
 MOST_ROUNDS = 4
 """How many runs of ``apply --wait`` a world without faults needs at most."""
-MOST_STEPS = 40
-"""How many runs of ``apply``, two minutes apart, it needs at most."""
+MOST_STEPS = 20
+"""How many runs of ``apply`` it needs at most."""
+A_WHILE = 150.0
+"""Seconds between runs, in which any job that goes on comes to its end."""
 
 
 @dataclass
@@ -45,20 +47,20 @@ class Result:
         self.broken |= other.broken
 
 
-def run_schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Result:
-    """Play one schedule from its seed alone."""
+def play(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Town:
+    """Play one schedule from its seed alone, and return the world it ended in."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_schedule(seed, files, root, parts))
 
 
-async def _schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts) -> Result:
+async def _schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts) -> Town:
     town = make_town(random.Random(seed), files, root, parts)
     try:
         await _trouble(town)
         await settle(town, wait=town.chance.random() < 0.6)
     except Exception:  # noqa: BLE001 - a schedule that breaks is a finding, and the others go on
         town.record.broken.append(traceback.format_exc(limit=-4))
-    return result_of(town, seed)
+    return town
 
 
 def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Town:
@@ -128,27 +130,36 @@ async def settle(town: Town, *, wait: bool) -> None:
     """Stop all faults, reconcile until a plan is empty, and judge where the world came to rest."""
     town.faults.rate = 0.0
     town.record.note("peace")
-    pause = town.quirks.lag + 3
-    await asyncio.sleep(pause)
-    rounds = 0
-    bound = MOST_ROUNDS if wait else MOST_STEPS
-    while not await _at_rest(town):
+    await asyncio.sleep(town.quirks.lag + 3)
+    rounds, bound = 0, MOST_ROUNDS if wait else MOST_STEPS
+    while not await _at_rest(town) and rounds < bound:
         rounds += 1
-        if rounds > bound:
-            town.record.check("the world comes to rest", holds=False, words=f"not in {bound} runs (wait: {wait})")
-            return
-        await town.reconcile(Machine(), Manner(wait=wait))
-        await asyncio.sleep(pause if wait else pause + 120)
-    town.record.check("the world comes to rest", holds=True, words="")
+        error = await town.reconcile(Machine(), Manner(wait=wait))
+        if wait:
+            left = [] if error else _under_way(town)
+            town.record.check("--wait waits", holds=not left, words=f"{left} were not waited for")
+        await asyncio.sleep(A_WHILE)
+    words = f"not in {bound} runs (wait: {wait})"
+    town.record.check("the world comes to rest", holds=await _at_rest(town), words=words)
     town.record.counts["rounds" if wait else "steps"] = rounds
-    desired = {spec.name: spec for spec in resolve(town.repository.specs, town.files)}
-    judge(town.record, desired, town.policy)
+    judge(town.record, {spec.name: spec for spec in town.desired}, town.policy)
 
 
 async def _at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
     view = await town.look(Machine())
-    return not view.plan.has_changes and not any(j.live and j.status != "paused" for j in town.record.ours())
+    return not view.plan.has_changes and not any(moving(job) for job in town.record.ours())
+
+
+def _under_way(town: Town) -> list[str]:
+    """Jobs of revisions that specs ask for and that still train."""
+    wanted = {(spec.name, spec.revision) for spec in town.desired}
+    return [j.id for j in town.record.ours() if moving(j) and (o := owner_of(j)) and (o.name, o.revision) in wanted]
+
+
+def moving(job: LiveJob) -> bool:
+    """Whether a job left alone goes on."""
+    return job.live and job.status != "paused"
 
 
 def result_of(town: Town, seed: int) -> Result:

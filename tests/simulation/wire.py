@@ -7,6 +7,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
 from typing import Any
 
@@ -19,8 +20,24 @@ from .record import Record, Run
 from .server import Refused, Server
 
 BASE = "https://sim.example/v1"
+JOBS = "/fine_tuning/jobs"
+SLOW = 400.0
+"""Seconds: more than the client waits for any answer."""
 Answer = tuple[int, Any]
 _FILTER = re.compile(r"metadata\[(.+)\]")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request on its way, and what will strike it. ``looked`` is when its run's newest listing began."""
+
+    method: str
+    path: str
+    params: Mapping[str, str]
+    body: bytes
+    headers: Mapping[str, str]
+    fault: Fault | None
+    looked: float
 
 
 class Wire(httpx.AsyncBaseTransport):
@@ -45,24 +62,21 @@ class Wire(httpx.AsyncBaseTransport):
         self.record.sends_anything(self.run)
         point = self.chance.randrange(3) if self.run.requests == self.deadly else None
         self._die(point == 0)
-        path, params = request.url.path.removeprefix("/v1"), dict(request.url.params)
-        if path == "/fine_tuning/jobs" and params.get(f"metadata[{OWNER}]") and f"metadata[{NAME}]" not in params:
-            self.run.looked = self.run.looked if "after" in params else self.server.clock()
-        fault = self.faults.draw(request.method, path, params)
-        self._announce(request.method, path, body, fault)
-        if fault in BEFORE:
+        asked = self._asked(request, body)
+        self._announce(asked)
+        if asked.fault in BEFORE:
             await asyncio.sleep(self._latency())
             self._die(point is not None)
-            return self._without_effect(fault)
-        arrived = self._arrive(request.method, path, params, (body, request.headers), fault)
-        if fault is Fault.LATE:
+            return self._without_effect(asked.fault)
+        arrived = self._arrive(asked)
+        if asked.fault is Fault.LATE:
             self._die(point is not None)
             raise httpx.ReadError("connection reset")
         answer = await arrived
         self._die(point == 1)
-        await asyncio.sleep(400 if fault is Fault.SLOW else self._latency())
+        await asyncio.sleep(SLOW if asked.fault is Fault.SLOW else self._latency())
         self._die(point == 2)
-        return self._answered(*answer, fault)
+        return self._answered(*answer, asked.fault)
 
     def _die(self, now: bool) -> None:  # noqa: FBT001
         if now:
@@ -71,55 +85,51 @@ class Wire(httpx.AsyncBaseTransport):
     def _latency(self) -> float:
         return self.chance.choice((0.01, 0.05, 0.3)) * (1 + self.chance.random())
 
-    def _announce(self, method: str, path: str, body: bytes, fault: Fault | None) -> None:
+    def _asked(self, request: httpx.Request, body: bytes) -> Asked:
+        path, params = request.url.path.removeprefix("/v1"), dict(request.url.params)
+        lists_all = path == JOBS and request.method == "GET" and f"metadata[{NAME}]" not in params
+        if lists_all and "after" not in params:
+            self.run.looked = self.server.clock()
+        fault = self.faults.draw(request.method, path, params)
+        return Asked(request.method, path, params, body, request.headers, fault, self.run.looked)
+
+    def _announce(self, asked: Asked) -> None:
         """Tell the record what leaves, unless the client will know that it had no effect."""
-        if method != "POST" or fault in PROOF:
+        if asked.method != "POST" or asked.fault in PROOF:
             return
-        if path == "/fine_tuning/jobs":
-            own = parse(json.loads(body).get("metadata"))
+        if asked.path == JOBS:
+            own = parse(json.loads(asked.body).get("metadata"))
             self.record.sends_create(self.run, own or Ownership("", "", "", 0))
-        elif path.startswith("/fine_tuning/jobs/"):
-            _, job_id, verb = path.rsplit("/", 2)
+        elif asked.path.startswith(JOBS):
+            _, job_id, verb = asked.path.rsplit("/", 2)
             self.record.sends_change(self.run, verb, job_id)
 
-    def _arrive(
-        self, method: str, path: str, params: Mapping[str, str], sent: tuple[bytes, httpx.Headers], fault: Fault | None
-    ) -> asyncio.Future[Answer]:
+    def _arrive(self, asked: Asked) -> asyncio.Future[Answer]:
         """Let the request have its effect a little later, whether or not anybody still waits for the answer."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
 
         def effect() -> None:
             try:
-                found = 200, self._effect(method, path, params, *sent, fault)
+                found = 200, self._effect(asked)
             except Refused as no:
                 found = no.status, {"error": {"message": no.message, "type": "x", "param": None, "code": no.code}}
             if not answer.done():
                 answer.set_result(found)
 
-        late = max(self.server.quirks.lag, 1.0) / 2 if fault is Fault.LATE else self._latency()
+        late = max(self.server.quirks.lag, 1.0) / 2 if asked.fault is Fault.LATE else self._latency()
         loop.call_later(late, effect)
         return answer
 
-    def _effect(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        body: bytes,
-        headers: Mapping[str, str],
-        fault: Fault | None,
-    ) -> Any:
+    def _effect(self, asked: Asked) -> Any:
         server = self.server
-        match method, path.strip("/").split("/"):
+        match asked.method, asked.path.strip("/").split("/"):
             case "POST", ["fine_tuning", "jobs"]:
-                job = server.create(json.loads(body))
-                if fault is Fault.LATE:
-                    job.shown = job.made
-                self.record.created(self.run, job)
+                job = server.create(json.loads(asked.body), at_once=asked.fault is Fault.LATE)
+                self.record.created(self.run, job, asked.looked)
                 return job.document()
             case "GET", ["fine_tuning", "jobs"]:
-                return self._listing(params, fault)
+                return self._listing(asked.params, asked.fault)
             case "GET", ["fine_tuning", "jobs", job_id]:
                 return server.job(job_id).document()
             case "GET", ["fine_tuning", "jobs", job_id, "checkpoints"]:
@@ -129,12 +139,12 @@ class Wire(httpx.AsyncBaseTransport):
                 self.record.changed(self.run, verb, job)
                 return job.document()
             case "POST", ["files"]:
-                return server.store(*_form(body, headers))
+                return server.store(*_form(asked.body, asked.headers))
             case "GET", ["files"]:
                 return {"object": "list", "data": [server.file(i) for i in server.files], "has_more": False}
             case "GET", ["files", file_id]:
                 return server.file(file_id)
-        raise Refused(404, "unknown_url", f"{method} {path}")
+        raise Refused(404, "unknown_url", f"{asked.method} {asked.path}")
 
     def _listing(self, params: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
         server = self.server

@@ -22,7 +22,7 @@ from reconciler.loop import Reconciler, run_once
 from reconciler.observe.ownership import NAME, OWNER, REVISION
 from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options
-from reconciler.spec.desired import DataFile
+from reconciler.spec.desired import DataFile, Desired
 from reconciler.spec.policy import MaxPrune, Policy
 
 from .faults import Faults
@@ -123,6 +123,11 @@ class Town:
         code = self.chance.choices((None, TRANSIENT, LASTING), (7, 2, 1))[0]
         review = self.chance.choice((0.0, 0.0, 15.0))
         return Course(self.chance.uniform(0, 10), self.chance.uniform(5, 90), review, code)
+
+    @property
+    def desired(self) -> tuple[Desired, ...]:
+        """What the newest specs say."""
+        return resolve(self.repository.specs, self.files)
 
     # Reconcilers
 
