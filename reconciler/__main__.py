@@ -12,7 +12,8 @@ def main() -> None:
 
         sys.stdout.write(OVERVIEW)
         sys.exit(0 if arguments else 64)
-    _be_quick()
+    if arguments[0] != "serve":
+        _be_quick()
     from reconciler.cli.main import run  # noqa: PLC0415
 
     code = run(arguments)
@@ -22,7 +23,7 @@ def main() -> None:
 
 def _be_quick() -> None:
     """Leave out what costs a short-lived process a fifth of its time and gives it nothing."""
-    gc.set_threshold(100_000)  # a plan makes many objects and few cycles; the usual 700 is for those who live long
+    gc.set_threshold(500_000)  # a plan makes many objects and few cycles; the usual 700 is for those who live long
     sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # httpx's own command, which loads rich
 
 
