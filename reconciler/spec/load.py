@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ntpath
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.cache import Cache
@@ -121,7 +122,7 @@ def _root(paths: Sequence[str], cwd: Path) -> Path:
 def _require_relative(given: str) -> None:
     if "://" in given:
         raise DataError("is a URL; download it into the repository")
-    if given.startswith(("/", "~")) or PureWindowsPath(given).drive:
+    if given.startswith(("/", "~")) or ntpath.splitdrive(given)[0]:
         raise DataError("is an absolute path; give one relative to this file")
 
 
