@@ -206,6 +206,11 @@ class Client:
         params = {"purpose": purpose} if purpose else {}
         return [row async for row in self._rows("/files", Page[FileObject], params)]
 
+    async def download(self, file_id: str, sink: Callable[[bytes], object]) -> None:
+        """Hand a file's content to ``sink``, piece by piece, once. After an error, what came is not all."""
+        reply = await self._transport.send("GET", f"/files/{_segment(file_id)}/content", sink=sink)
+        self.server_time = reply.time or self.server_time
+
     async def send_file(self, content: AsyncIterable[bytes], headers: Mapping[str, str]) -> FileObject:
         """Send one multipart body to the files, once."""
         return parse(await self._send("POST", "/files", content=content, headers=headers), FileObject)

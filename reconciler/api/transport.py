@@ -53,8 +53,11 @@ class Transport:
         params: Mapping[str, str] | None = None,
         content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
+        sink: Callable[[bytes], object] | None = None,
     ) -> Reply:
         """Send one request, once, and read the answer whole. A streamed body gets the patience of an upload.
+
+        With a ``sink``, the body of a good answer goes there piece by piece, of whatever size, and not into the reply.
 
         Raises:
             NoAnswer: none came, or only part of one.
@@ -70,21 +73,24 @@ class Transport:
             timeout=_UPLOAD if streamed else _USUAL,
         )
         try:
-            async with asyncio.timeout(None if streamed else _LONGEST):
-                reply = await self._exchange(request, f"{method} {path}")
+            async with asyncio.timeout(None if streamed or sink else _LONGEST):
+                reply = await self._exchange(request, f"{method} {path}", sink)
         except (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
             raise self._unanswered(error, f"{method} {path}") from error
         if reply.status >= 300:
             raise fault(reply, now=self._now(), key_env=self._server.key_env)
         return reply
 
-    async def _exchange(self, request: httpx.Request, name: str) -> Reply:
+    async def _exchange(self, request: httpx.Request, name: str, sink: Callable[[bytes], object] | None) -> Reply:
         response = await self._http.send(request, stream=True)
         try:
             if "event-stream" in response.headers.get("content-type", ""):
                 raise Unsupported(f"{name} is answered with an endless stream instead of a list.")
             body = bytearray()
             async for chunk in response.aiter_bytes():
+                if sink and response.is_success:
+                    sink(chunk)
+                    continue
                 body += chunk
                 if len(body) > _MOST_BYTES:
                     raise PermanentError(f"The answer to {name} is larger than {_MOST_BYTES // 2**20} MB.")

@@ -84,7 +84,7 @@ environment_option: Decorator = click.option(
 )
 
 
-def where_options(function: Command) -> Command:
+def where_options(function: Command, paths: Decorator = paths_argument) -> Command:
     """Add PATHS, --environment, --server and --owner, passed on as one ``where``."""
 
     @functools.wraps(function)
@@ -101,7 +101,7 @@ def where_options(function: Command) -> Command:
 
     return _apply(
         wrapper,
-        paths_argument,
+        paths,
         environment_option,
         click.option(
             "--server",

@@ -8,6 +8,7 @@ COMMANDS = {
     "events": "Show what happened to a job.",
     "checkpoints": "Show a job's checkpoints.",
     "outputs": "Print the models the specs produced.",
+    "import": "Write specs for jobs made elsewhere.",
     "pause": "Set specs to paused, in place.",
     "resume": "Set specs to running, in place.",
     "cancel": "Set specs to cancelled, in place.",

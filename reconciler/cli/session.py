@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,9 +77,16 @@ class Session:
             return "The jobs are kept as they are; the next command with --server local goes on with them."
         return "The jobs go on on the server; the same command follows them again."
 
-    async def observe(self) -> Observed:
-        """Read everything of ours on the server."""
-        return await observe(self.client, self.owner, self.repository.desired, cache=self.cache, now=time.time)
+    async def observe(self, take_over: Sequence[str] = ()) -> Observed:
+        """Read everything of ours on the server, and what is taken over."""
+        return await observe(
+            self.client,
+            self.owner,
+            self.repository.desired,
+            cache=self.cache,
+            now=time.time,
+            take_over=take_over,
+        )
 
     def reconciler(self, options: Options) -> Reconciler:
         """Return what plans for these specs."""

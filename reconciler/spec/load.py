@@ -52,17 +52,20 @@ def load(
     stdin: BinaryIO | None = None,
     cache: Cache | None = None,
     files: bool = True,
+    unwritten: Mapping[SpecFile, bytes] | None = None,
 ) -> Repository:
     """Load the specs of files, directories, or ``-`` for ``stdin``.
 
     With ``files=False`` no training file is looked at: digests and revisions are then empty, and the result is good
-    for names only.
+    for names only. ``unwritten`` holds the content of files that are to be written, and are read like the others.
 
     Raises:
         SpecError: with every problem of all files, or those of ``reconciler.yaml``.
         UsageError: a path or the environment does not exist, or the paths are in different repositories.
     """
     found = gather(paths, environment=environment, cwd=cwd, stdin=stdin)
+    for file, content in (unwritten or {}).items():
+        found.specs.read(file, content)
     root, config, gatherer = found.root, found.config, found.specs
     resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
     desired = resolver.resolve()

@@ -1,0 +1,1 @@
+"""Jobs made elsewhere become specs that adopt them."""
