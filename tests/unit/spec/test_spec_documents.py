@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import SpecError
-from reconciler.spec.documents import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, read
+from reconciler.spec.documents import MAX_BYTES, MAX_DEPTH, MAX_NODES, Document, read, read_bytes
 
 ODD_WORDS = """
     yes no on off true True TRUE tRue false null Null ~ 0 -0 +1 007 -010 0o17 0x1F 0X1F -0x1F +0o7 0b11 1_000
@@ -181,6 +182,21 @@ def test_hostile_text_is_refused_soon(text: str) -> None:
 
 def test_a_long_line_is_fine() -> None:
     assert only(f"a: {'x' * 2_000_000}\n").value() == {"a": "x" * 2_000_000}
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
+def test_a_file_is_read_whole_whatever_its_size(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"#" * size)
+
+    assert len(read_bytes(str(path), "a.yaml")) == size
+
+
+def test_of_a_file_that_is_too_large_no_more_is_read_than_tells_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_bytes(b"#" * (MAX_BYTES + 100))
+
+    assert len(read_bytes(str(path), "a.yaml")) == MAX_BYTES + 1
 
 
 def test_a_file_of_more_than_ten_megabytes_is_refused_unread() -> None:
