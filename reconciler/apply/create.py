@@ -19,6 +19,7 @@ from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
 from reconciler.errors import ApiError, OwnershipLost, PlanError, ReconcilerError, TransientError
 from reconciler.observe.ownership import Ownership, stamp
+from reconciler.observe.state import precedence
 from reconciler.plan.model import Change
 
 
@@ -61,12 +62,13 @@ async def _look(world: World, ownership: Ownership, error: TransientError) -> Jo
     deadline = world.clock() + bound
     pause = 0.1
     while True:
+        began = world.clock()
         try:
             if job := _keeper(await owned(world, ownership)):
                 return job
         except ApiError as silent:
             world.follower.note(f"{ownership.name}: the jobs cannot be listed either ({silent})")
-        if world.clock() >= deadline:
+        if began >= deadline:  # a listing shows what was visible when it began
             error.hint = (
                 f"Whether the job was made is unknown: none was seen for {bound:.0f} s. It was not sent again. "
                 "Run the same command once more: it looks first."
@@ -90,11 +92,8 @@ async def owned(world: World, ownership: Ownership) -> list[Job]:
 
 
 def _keeper(jobs: Iterable[Job]) -> Job | None:
-    """Choose among jobs of one attempt as every reconciler does: the oldest that is not cancelled.
-
-    Of the same second, one that already has its model.
-    """
-    return min(jobs, key=lambda j: (j.status == "cancelled", j.created_at, j.status != "succeeded", j.id), default=None)
+    """Choose among jobs of one attempt as every plan does."""
+    return min(jobs, key=lambda job: precedence(job, 1), default=None)
 
 
 async def _verify(world: World, job: Job, body: CreateJob, ownership: Ownership) -> None:

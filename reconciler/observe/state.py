@@ -81,12 +81,19 @@ def suffix_of(model: str | None) -> str | None:
 
 
 def counting(jobs: Iterable[ObservedJob]) -> ObservedJob | None:
-    """Choose the job that counts among those of one revision.
+    """Choose the job that counts among those of one revision. Every reconciler that sees the same jobs agrees."""
+    return min(jobs, key=lambda job: precedence(job, job.attempt), default=None)
 
-    The highest attempt; within it the oldest that is not cancelled (``created_at``, then id), else the oldest.
-    Every reconciler that sees the same jobs chooses the same one.
+
+def precedence(job: ObservedJob | Job, attempt: int) -> tuple[int, int, bool, int, str]:
+    """Return the order in which jobs of one revision count.
+
+    First what has its model, then what may still get one, then what ended without: as long as one job of a revision is
+    any good, no other one's failure is a reason to buy again. Among equals the highest attempt; within it the oldest
+    (``created_at``, then id), one that failed before one that was cancelled.
     """
-    return min(jobs, key=lambda j: (-j.attempt, j.status == "cancelled", j.created_at, j.id), default=None)
+    standing = 0 if job.status == "succeeded" else 1 if job.status not in TERMINAL else 2
+    return (standing, -attempt, job.status == "cancelled", job.created_at, job.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,8 +221,6 @@ def _second(spec: Desired, current: ObservedJob, job: ObservedJob) -> Change:
     twice = f"a second job of revision {short(job.revision)}: {current.id} counts"
     if spec.protect:
         return _change(job, Action.BLOCKED, f"protect: true: {twice}, but this one is {job.status}")
-    if job.attempt != current.attempt and not _stands(current):
-        return _change(job, Action.NONE, f"{twice}, but that {current.status}; this one goes on")
     return _change(job, Action.CANCEL, twice)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from apply_support import DATA, LIMITED, LOST, OWNER, SENT_NOT, A, C, Crash, Fault, Scene, results, spec
+from apply_support import DATA, LIMITED, LOST, OWNER, SENT_NOT, A, C, Crash, Fault, JobServer, Scene, results, spec
 
-from reconciler.api.types import CreateJob, Job
+from reconciler.api.types import CreateJob, Job, Page
 from reconciler.apply.body import create_body, keeps_ownership, mismatches
 from reconciler.apply.execute import execute
 from reconciler.errors import (
@@ -110,6 +110,23 @@ async def test_a_job_made_without_an_answer_is_found(error: ReconcilerError, lag
     assert (outcome.result, outcome.job_id) == ("done", "ftjob-1")
     assert scene.server.sent() == [("create", "triage")]
     assert "looking for its job" in scene.told.notes[0]
+
+
+class SlowServer(JobServer):
+    """Its listings are as old as the time they take."""
+
+    async def jobs_page(self, *args: Any, **kwargs: Any) -> Page[Job]:
+        page = await super().jobs_page(*args, **kwargs)
+        self.time.now += 5
+        return page
+
+
+async def test_a_job_that_appears_while_a_slow_listing_is_read_is_found() -> None:
+    scene = Scene([spec()])
+    scene.server = SlowServer(scene.time, lag=3.0)
+    scene.server.faults["create"] = [Fault("after", LOST)]
+    (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-1")
 
 
 @pytest.mark.parametrize("error", UNKNOWN)

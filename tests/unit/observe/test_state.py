@@ -21,7 +21,7 @@ def made(job_id: str, *, attempt: int = 1, status: str = "succeeded", at: int = 
         ([made("a", attempt=1), made("b", attempt=2, at=9)], "b"),
         ([made("a", status="cancelled", at=1), made("b", status="failed", at=2)], "b"),
         ([made("a", status="cancelled", at=2), made("b", status="cancelled", at=1)], "b"),
-        ([made("a", attempt=2, status="cancelled"), made("b", attempt=1)], "a"),
+        ([made("a", attempt=2, status="cancelled"), made("b", attempt=1)], "b"),
     ],
 )
 def test_every_reconciler_chooses_the_same_job(jobs: list[ObservedJob], expected: str | None) -> None:

@@ -18,12 +18,19 @@ ADOPT = Adopt("ftjob-x", A)
     ("jobs", "counts"),
     [
         ([("1", 1, "failed", 5), ("2", 2, "running", 6)], "2"),
-        ([("1", 2, "cancelled", 5), ("2", 1, "succeeded", 6)], "1"),
+        ([("1", 2, "cancelled", 5), ("2", 1, "succeeded", 6)], "2"),
+        ([("1", 2, "running", 5), ("2", 1, "succeeded", 6)], "2"),
+        ([("1", 2, "failed", 5), ("2", 1, "running", 6)], "2"),
+        ([("1", 2, "cancelled", 5), ("2", 1, "failed", 6)], "1"),
+        ([("1", 2, "succeeded", 6), ("2", 1, "succeeded", 5)], "1"),
+        ([("1", 1, "running", 5), ("2", 1, "succeeded", 6)], "2"),
+        ([("1", 1, "failed", 5), ("2", 1, "under_review", 6)], "2"),
         ([("1", 1, "running", 6), ("2", 1, "running", 5)], "2"),
         ([("1", 1, "running", 5), ("2", 1, "running", 5)], "1"),
         ([("1", 1, "cancelled", 5), ("2", 1, "running", 6)], "2"),
         ([("1", 1, "cancelled", 6), ("2", 1, "cancelled", 5)], "2"),
-        ([("1", 1, "failed", 5), ("2", 1, "succeeded", 6)], "1"),
+        ([("1", 1, "failed", 5), ("2", 1, "succeeded", 6)], "2"),
+        ([("1", 1, "failed", 6), ("2", 1, "cancelled", 5)], "1"),
     ],
 )
 def test_the_job_that_counts(jobs: list[tuple[str, int, str, int]], counts: str) -> None:

@@ -100,10 +100,18 @@ def test_a_second_active_job_of_a_revision_is_cancelled() -> None:
     assert "ftjob-1 counts" in find(made, "triage", "ftjob-2").reason
 
 
-@pytest.mark.parametrize("status", ["succeeded", "failed"])
-def test_a_second_job_is_cancelled_whatever_became_of_the_first(status: str) -> None:
-    made = plan(spec(), job("ftjob-1", status, created_at=100), job("ftjob-2", created_at=101))
+@pytest.mark.parametrize("order", [(100, 101), (101, 100)])
+def test_a_second_job_is_cancelled_once_the_revision_has_its_model(order: tuple[int, int]) -> None:
+    made = plan(spec(), job("ftjob-1", "succeeded", created_at=order[0]), job("ftjob-2", created_at=order[1]))
     assert acts(made) == [("cancel", "triage", "ftjob-2")]
+
+
+@pytest.mark.parametrize("status", ["running", "paused", "succeeded"])
+def test_one_job_that_failed_is_no_reason_to_buy_again_while_another_of_its_revision_is_good(status: str) -> None:
+    failed = job("ftjob-1", "failed", created_at=100, error_code="server_error")
+    made = plan(spec(retry_limit=2), failed, job("ftjob-2", status, created_at=101))
+    assert Action.CREATE not in {c.action for c in made.changes}
+    assert find(made, "triage").job_id == "ftjob-2"
 
 
 @pytest.mark.parametrize(("status", "cancelled"), [("running", True), ("succeeded", True), ("failed", False)])
