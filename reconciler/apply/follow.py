@@ -63,6 +63,7 @@ async def follow(
     outcomes: list[Outcome] = []
     visible_at = world.clock() + world.visible_within
     while True:
+        began = world.clock()
         view = await _patiently(world, poll, replan)
         world.run.seen.update((job.name, job.revision, job.attempt) for job in view.observed.jobs)
         if world.run.halted:
@@ -71,7 +72,7 @@ async def follow(
         if todo.has_changes:
             outcomes += await execute(world, todo)
             visible_at = world.clock() + world.visible_within
-        elif world.clock() < visible_at and any(world.run.made(c) for c in view.plan.changes):
+        elif began < visible_at and any(world.run.made(c) for c in view.plan.changes):
             await world.sleep(poll.shortest)
         elif watched := _watched(view):
             await _until_one_changes(world, watched, poll)

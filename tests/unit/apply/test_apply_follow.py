@@ -174,6 +174,24 @@ async def test_a_job_that_the_listing_does_not_show_yet_is_waited_for(lag: float
     assert [c.reason for c in plan.changes] == ["converged"]
 
 
+@pytest.mark.parametrize("slow", [0.4, 3.0])
+async def test_a_job_that_appears_while_a_slow_listing_is_read_is_waited_for(slow: float) -> None:
+    scene = Scene([spec()])
+    scene.server.lag = 2.0
+    ending(scene, TRAINS)
+
+    async def slow_look() -> View:
+        view = await scene.look()
+        await scene.time.sleep(slow)
+        return view
+
+    world = scene.world()
+    await execute(world, (await scene.look()).plan)
+    plan, outcomes = await follow(world, slow_look, frozenset(), POLL)
+    assert scene.server.jobs["ftjob-1"].status == "succeeded"
+    assert failures(plan, outcomes) == []
+
+
 async def test_a_job_that_the_listing_never_shows_is_not_bought_again() -> None:
     scene = Scene([spec()])
     scene.server.lag = 10_000
