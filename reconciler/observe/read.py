@@ -50,7 +50,7 @@ async def observe(
         refused=refused,
         taken=_ordered(job for other in others for job in _readable(other).values()),
     )
-    missing = [d for d in desired if d.state == "running" and _lacks_a_job(d, observed)]
+    missing = [d for d in desired if d.state == "running" and _may_need_a_job(d, observed)]
     return replace(
         observed,
         checkpoints=await _checkpoints(client, missing, desired, observed),
@@ -77,9 +77,12 @@ def _ordered(jobs: Iterable[ObservedJob]) -> tuple[ObservedJob, ...]:
     return tuple(sorted(jobs, key=lambda j: (j.created_at, j.id)))
 
 
-def _lacks_a_job(spec: Desired, observed: Observed) -> bool:
-    adopted = spec.adopt is not None and spec.adopt.revision == spec.revision and spec.adopt.job in observed.adopted
-    return not adopted and observed.job_for(spec.name, spec.revision) is None
+def _may_need_a_job(spec: Desired, observed: Observed) -> bool:
+    """Whether a plan may create a job for a spec: it has none, or one that ended without a model."""
+    job = observed.job_for(spec.name, spec.revision)
+    if job is None and spec.adopt and spec.adopt.revision == spec.revision:
+        job = observed.adopted.get(spec.adopt.job)
+    return job is None or job.status in ("failed", "cancelled")
 
 
 def _candidates(spec: Desired, observed: Observed) -> Iterator[ObservedJob]:

@@ -141,6 +141,14 @@ async def test_checkpoints_that_nothing_needs_are_not_read(desired: list[Desired
     assert (await seen(fleet, desired)).checkpoints == {}
 
 
+@pytest.mark.parametrize(("status", "read"), [("failed", True), ("cancelled", True), ("running", False)])
+async def test_checkpoints_are_read_for_a_job_that_may_be_tried_again(status: str, read: bool) -> None:
+    fleet = Fleet(Live("base", 5, name="base", revision=f"{BASE}.1"), Live("mine", 6, status))
+    fleet.documents["/fine_tuning/jobs/base/checkpoints"] = {"object": "list", "data": [checkpoint(10)]}
+    desired = [spec("base", revision=BASE), spec("triage", model=Upstream("base", "best"))]
+    assert ("base" in (await seen(fleet, desired)).checkpoints) == read
+
+
 @pytest.mark.parametrize("renamed_or_adopted", ["renamed", "adopted"])
 async def test_the_base_of_a_chain_may_be_renamed_or_adopted(renamed_or_adopted: str) -> None:
     adopted = renamed_or_adopted == "adopted"
