@@ -114,8 +114,10 @@ class Record:
             return False
         if job.status == "cancelled":
             return run.recreates
-        return job.status == "failed" and job.course.code == TRANSIENT and any(
-            before.attempt <= limits.get(own.name, 0) for limits in run.retry_limits
+        return (
+            job.status == "failed"
+            and job.course.code == TRANSIENT
+            and any(before.attempt <= limits.get(own.name, 0) for limits in run.retry_limits)
         )
 
     def sends_change(self, run: Run, verb: str, job_id: str) -> None:

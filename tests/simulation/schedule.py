@@ -17,7 +17,7 @@ from .clock import VirtualLoop
 from .record import owner_of
 from .server import LiveJob, Quirks
 from .verdict import judge
-from .world import Machine, Manner, Parts, Town
+from .world import REAL, Machine, Manner, Parts, Town
 
 MOST_ROUNDS = 4
 """How many runs of ``apply --wait`` a world without faults needs at most."""
@@ -47,7 +47,7 @@ class Result:
         self.broken |= other.broken
 
 
-def play(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Town:
+def play(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = REAL) -> Town:
     """Play one schedule from its seed alone, and return the world it ended in."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_schedule(seed, files, root, parts))
@@ -63,7 +63,7 @@ async def _schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Par
     return town
 
 
-def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, parts: Parts = Parts()) -> Town:
+def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, parts: Parts = REAL) -> Town:
     """Draw a server and a policy."""
     quirks = Quirks(
         lag=chance.choice((0.0, 2.0, 10.0)),
@@ -88,8 +88,8 @@ async def _trouble(town: Town) -> None:
     for _ in range(chance.randint(1, 3)):
         town.repository.add()
     town.faults.rate = chance.choice((0.0, 0.05, 0.15, 0.35))
-    machines = [Machine(skew=chance.choice((0.0, -3600.0, 900.0))) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
-    tasks = [asyncio.ensure_future(_reconciles(town, machine)) for machine in machines]
+    town.machines = [Machine(skew=chance.choice((0.0, -3600.0, 900.0))) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
+    tasks = [asyncio.ensure_future(_reconciles(town, machine)) for machine in town.machines]
     tasks += [asyncio.ensure_future(_edits(town)), asyncio.ensure_future(_meddles(town))]
     await asyncio.sleep(chance.uniform(20, 150))
     for task in tasks:
@@ -132,7 +132,7 @@ async def settle(town: Town, *, wait: bool) -> None:
     town.record.note("peace")
     await asyncio.sleep(town.quirks.lag + 3)
     rounds, bound = 0, MOST_ROUNDS if wait else MOST_STEPS
-    while not await _at_rest(town) and rounds < bound:
+    while not (rests := await _at_rest(town)) and rounds < bound:
         rounds += 1
         error = await town.reconcile(Machine(), Manner(wait=wait))
         if wait:
@@ -140,15 +140,25 @@ async def settle(town: Town, *, wait: bool) -> None:
             town.record.check("--wait waits", holds=not left, words=f"{left} were not waited for")
         await asyncio.sleep(A_WHILE)
     words = f"not in {bound} runs (wait: {wait})"
-    town.record.check("the world comes to rest", holds=await _at_rest(town), words=words)
+    town.record.check("the world comes to rest", holds=rests, words=words)
     town.record.counts["rounds" if wait else "steps"] = rounds
+    await _caches_agree(town)
     judge(town.record, {spec.name: spec for spec in town.desired}, town.policy)
+
+
+async def _caches_agree(town: Town) -> None:
+    """Whatever a machine remembers of the past, its plan is that of one that remembers nothing."""
+    changes = (await town.look(Machine())).plan.changes
+    for machine in town.machines:
+        plan = (await town.look(machine)).plan
+        town.record.check("a cache changes no plan", holds=plan.changes == changes, words=f"{plan.changes} {changes}")
 
 
 async def _at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
-    view = await town.look(Machine())
-    return not view.plan.has_changes and not any(moving(job) for job in town.record.ours())
+    if any(moving(job) for job in town.record.ours()):
+        return False
+    return not (await town.look(Machine())).plan.has_changes
 
 
 def _under_way(town: Town) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from reconciler.observe.ownership import NAME, OWNER, Ownership, parse
+from reconciler.observe.ownership import NAME, Ownership, parse
 
 from .faults import BEFORE, PROOF, Fault, Faults
 from .record import Record, Run
@@ -78,7 +78,7 @@ class Wire(httpx.AsyncBaseTransport):
         self._die(point == 2)
         return self._answered(*answer, asked.fault)
 
-    def _die(self, now: bool) -> None:  # noqa: FBT001
+    def _die(self, now: bool) -> None:
         if now:
             self.kill()
 
@@ -122,28 +122,36 @@ class Wire(httpx.AsyncBaseTransport):
         return answer
 
     def _effect(self, asked: Asked) -> Any:
+        parts = asked.path.strip("/").split("/")
+        return self._read(asked, parts) if asked.method == "GET" else self._write(asked, parts)
+
+    def _read(self, asked: Asked, parts: list[str]) -> Any:
         server = self.server
-        match asked.method, asked.path.strip("/").split("/"):
-            case "POST", ["fine_tuning", "jobs"]:
-                job = server.create(json.loads(asked.body), at_once=asked.fault is Fault.LATE)
+        match parts:
+            case ["fine_tuning", "jobs"]:
+                return self._listing(asked.params, asked.fault)
+            case ["fine_tuning", "jobs", job_id]:
+                return server.job(job_id).document()
+            case ["fine_tuning", "jobs", job_id, "checkpoints"]:
+                return server.checkpoints(job_id)
+            case ["files"]:
+                return {"object": "list", "data": [server.file(i) for i in server.files], "has_more": False}
+            case ["files", file_id]:
+                return server.file(file_id)
+        raise Refused(404, "unknown_url", f"{asked.method} {asked.path}")
+
+    def _write(self, asked: Asked, parts: list[str]) -> Any:
+        match parts:
+            case ["fine_tuning", "jobs"]:
+                job = self.server.create(json.loads(asked.body), at_once=asked.fault is Fault.LATE)
                 self.record.created(self.run, job, asked.looked)
                 return job.document()
-            case "GET", ["fine_tuning", "jobs"]:
-                return self._listing(asked.params, asked.fault)
-            case "GET", ["fine_tuning", "jobs", job_id]:
-                return server.job(job_id).document()
-            case "GET", ["fine_tuning", "jobs", job_id, "checkpoints"]:
-                return server.checkpoints(job_id)
-            case "POST", ["fine_tuning", "jobs", job_id, verb]:
-                job = server.change(job_id, verb)
+            case ["fine_tuning", "jobs", job_id, verb]:
+                job = self.server.change(job_id, verb)
                 self.record.changed(self.run, verb, job)
                 return job.document()
-            case "POST", ["files"]:
-                return server.store(*_form(asked.body, asked.headers))
-            case "GET", ["files"]:
-                return {"object": "list", "data": [server.file(i) for i in server.files], "has_more": False}
-            case "GET", ["files", file_id]:
-                return server.file(file_id)
+            case ["files"]:
+                return self.server.store(*_form(asked.body, asked.headers))
         raise Refused(404, "unknown_url", f"{asked.method} {asked.path}")
 
     def _listing(self, params: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from reconciler.api.client import Client
 from reconciler.api.files import Uploads
 from reconciler.api.server import Server as Address
 from reconciler.apply.follow import Poll, View, follow
+from reconciler.apply.model import Result
+from reconciler.apply.world import Key, World
 from reconciler.apply.world import Run as Tries
-from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.errors import ReconcilerError
 from reconciler.loop import Reconciler, run_once
@@ -51,19 +52,24 @@ class MemoryCache(Cache):
         self._kinds[kind] = {**kept, **{key: json.dumps(value) for key, value in values.items()}}
 
 
-@dataclass(frozen=True)
-class Follower:
-    """Hears of failures at the moment they happen."""
+class Silent:
+    """Hears what people are told, and keeps it to itself."""
 
-    run: Run
-    clock: Callable[[], float]
+    def job(self, name: str, status: str, **facts: object) -> None: ...
+    def note(self, text: str) -> None: ...
 
-    def job(self, name: str, status: str, **_: object) -> None:  # noqa: ARG002
-        if status == "failed" and self.run.failed is None:
-            self.run.failed = self.clock()
 
-    def note(self, text: str) -> None:
-        """Words are for people."""
+class Results(dict[Key, Result]):
+    """What became of each change; the first failure is timed."""
+
+    def __init__(self, run: Run, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._run, self._clock = run, clock
+
+    def __setitem__(self, key: Key, result: Result) -> None:
+        if result == "failed" and self._run.failed is None:
+            self._run.failed = self._clock()
+        super().__setitem__(key, result)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,9 @@ class Parts:
 
     client: type[Client] = Client
     tries: type[Tries] = Tries
+
+
+REAL = Parts()
 
 
 @dataclass(frozen=True)
@@ -106,8 +115,9 @@ class Town:
     files: Sequence[DataFile]
     root: Path
     quirks: Quirks
-    policy: Policy = Policy()
-    parts: Parts = Parts()
+    policy: Policy
+    parts: Parts = REAL
+    machines: Sequence[Machine] = ()
     runs: int = 0
     kills: int = 0
     errors: int = 0
@@ -207,13 +217,13 @@ class Town:
             files=Uploads(client, self.root),
             owner=OURS,
             specs=World.index(reconciler.desired),
-            follower=Follower(run, self.loop.time),
+            follower=Silent(),
             clock=self.loop.time,
             sleep=asyncio.sleep,
             lag=self.quirks.lag,
             proven=bool(view.observed.jobs),
             concurrency=manner.concurrency,
-            run=self.parts.tries(),
+            run=self.parts.tries(results=Results(run, self.loop.time)),
         )
 
     # People beside them
