@@ -11,7 +11,9 @@ from reconciler.cli.lookup import status_rows
 from reconciler.cli.options import Where, format_option, where_options
 from reconciler.cli.session import open_session, run_async
 from reconciler.cli.terminal import Terminal
+from reconciler.plan.planner import warnings
 from reconciler.report.document import to_text
+from reconciler.report.escape import clean
 from reconciler.report.status import StatusRow, render_status, status_json
 
 
@@ -30,4 +32,7 @@ def command(where: Where, form: str) -> None:
 
 async def _rows(where: Where) -> list[StatusRow]:
     async with open_session(where) as session:
-        return status_rows(session.repository.desired, await session.observe())
+        observed = await session.observe()
+        for warning in warnings(observed):
+            click.echo(f"warning: {clean(warning)}", err=True)
+        return status_rows(session.repository.desired, observed)

@@ -1,4 +1,4 @@
-"""A server of jobs as others made them: any shape, never changing. It answers reads over loopback, and counts writes."""
+"""A server of jobs as others made them, of any shape. It answers reads over loopback, and notes writes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
 from reconciler.cli.main import run
 
 OWNER = "example.com/ours"
+THEIRS = "example.com/theirs"
 JOBS = "/v1/fine_tuning/jobs"
 Document = dict[str, Any]
 
@@ -53,6 +54,14 @@ def job(number: int = 1, **fields: Any) -> Document:
         "estimated_finish": None,
         **fields,
     }
+
+
+def owned(
+    number: int = 1, owner: str = THEIRS, name: str = "triage", revision: str = "a" * 16, **more: Any
+) -> Document:
+    """Return a job that a reconciler made."""
+    stamp = {"reconciler.owner": owner, "reconciler.name": name, "reconciler.revision": f"{revision}.1"}
+    return job(number, metadata={"team": "a", **stamp}, **more)
 
 
 def checkpoint(maker: Document, step: int) -> Document:
@@ -118,7 +127,7 @@ def open_museum() -> Iterator[Museum]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            found = museum.get(parts.path, dict(parse_qsl(parts.query)))
+            found = museum.get(unquote(parts.path), dict(parse_qsl(parts.query)))
             error = {"error": {"message": "no such object", "type": "t", "param": None, "code": None}}
             body = found if isinstance(found, bytes) else json.dumps(error if found is None else found).encode()
             self.send_response(404 if found is None else 200)
@@ -131,7 +140,8 @@ def open_museum() -> Iterator[Museum]:
             museum.writes.append(self.path)
             self.send_error(500)
 
-        do_DELETE = do_POST
+        def do_DELETE(self) -> None:
+            self.do_POST()
 
         def log_message(self, *_: object) -> None:
             pass
@@ -172,6 +182,10 @@ class Cli:
         self.capsys.readouterr()
         assert run(arguments) == 0
         return json.loads(self.capsys.readouterr().out)
+
+    def spec(self, name: str) -> str:
+        """Return the text of a spec's file."""
+        return (self.root / f"specs/{name}.yaml").read_text(encoding="utf-8")
 
     def plan(self, *arguments: str) -> dict[str, str]:
         """Return the action of each name."""

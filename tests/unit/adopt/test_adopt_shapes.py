@@ -198,13 +198,9 @@ def test_an_import_leaves_an_empty_plan(cli: Cli, shape: str, download: bool) ->
 
 
 def test_all_shapes_at_once_have_names_of_their_own_and_an_empty_plan(cli: Cli) -> None:
-    cli.museum.jobs = sorted(
-        (
-            job(number, **({"created_at": 1_700_000_000 + number} | fields))
-            for number, fields in enumerate(SHAPES.values())
-        ),
-        key=lambda document: document["created_at"],
-    )
+    fields = enumerate(SHAPES.values())
+    jobs = [job(number, **{"created_at": 1_700_000_000 + number, **shape}) for number, shape in fields]
+    cli.museum.jobs = sorted(jobs, key=lambda document: document["created_at"])
     for number, document in enumerate(cli.museum.jobs):
         document["id"] = f"ftjob-{number:04}AbC"
     done = cli.json("import", "--unowned", "--out", "specs/all.yaml")
