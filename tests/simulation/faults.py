@@ -40,12 +40,20 @@ ANY = (
     Fault.LIMITED,
     Fault.DROPPED,
     Fault.SPOILED,
-    Fault.SLOW,
     Fault.TRUNCATED,
     Fault.PAGE,
 )
-CREATES = (*ANY, Fault.LATE, Fault.DROPPED, Fault.SPOILED, Fault.DAILY)
-LISTINGS = (*ANY, Fault.UNFILTERED, Fault.SHIFTED, Fault.DOUBLED, Fault.HALF, Fault.UNFILTERED, Fault.SHIFTED)
+CREATES = (*ANY, Fault.LATE, Fault.DROPPED, Fault.SPOILED, Fault.SLOW, Fault.DAILY)
+LISTINGS = (
+    *ANY,
+    Fault.SLOW,
+    Fault.UNFILTERED,
+    Fault.SHIFTED,
+    Fault.DOUBLED,
+    Fault.HALF,
+    Fault.UNFILTERED,
+    Fault.SHIFTED,
+)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.cache import Cache
 from reconciler.spec.desired import DataFile
 from reconciler.spec.policy import MaxActive, Policy
 
@@ -17,7 +18,7 @@ from .clock import VirtualLoop
 from .record import owner_of
 from .server import LiveJob, Quirks
 from .verdict import judge
-from .world import REAL, Machine, Manner, Parts, Town
+from .world import REAL, Machine, Manner, MemoryCache, Parts, Town
 
 MOST_ROUNDS = 4
 """How many runs of ``apply --wait`` a world without faults needs at most."""
@@ -87,23 +88,27 @@ async def _trouble(town: Town) -> None:
     chance = town.chance
     for _ in range(chance.randint(1, 3)):
         town.repository.add()
-    town.faults.rate = chance.choice((0.0, 0.05, 0.15, 0.35))
-    town.machines = [Machine(skew=chance.choice((0.0, -3600.0, 900.0))) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
-    tasks = [asyncio.ensure_future(_reconciles(town, machine)) for machine in town.machines]
-    tasks += [asyncio.ensure_future(_edits(town)), asyncio.ensure_future(_meddles(town))]
-    await asyncio.sleep(chance.uniform(20, 150))
+    town.machines = [_machine(chance) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
+    tempo = chance.choice((1, 1, 1, 4))
+    tasks = [asyncio.ensure_future(_reconciles(town, machine, tempo)) for machine in town.machines]
+    tasks += [asyncio.ensure_future(actor(town, tempo)) for actor in (_edits, _meddles)]
+    tasks.append(asyncio.ensure_future(_weather(town)))
+    await asyncio.sleep(tempo * chance.uniform(30, 200))
     for task in tasks:
         task.cancel()
-    ended = await asyncio.gather(*tasks, return_exceptions=True)
-    for error in ended:
+    for error in await asyncio.gather(*tasks, return_exceptions=True):
         if not isinstance(error, asyncio.CancelledError):
             raise error if isinstance(error, BaseException) else AssertionError("an actor ended early")
 
 
-async def _reconciles(town: Town, machine: Machine) -> None:
+def _machine(chance: random.Random) -> Machine:
+    return Machine(chance.choice((MemoryCache(), Cache(None))), chance.choice((0.0, -3600.0, 900.0)))
+
+
+async def _reconciles(town: Town, machine: Machine, tempo: float) -> None:
     chance = town.chance
     while True:
-        await asyncio.sleep(chance.uniform(0, 40))
+        await asyncio.sleep(tempo * chance.uniform(0, 30))
         manner = Manner(
             wait=chance.random() < 0.4,
             behind=chance.choice((0, 0, 0, 1)),
@@ -114,16 +119,24 @@ async def _reconciles(town: Town, machine: Machine) -> None:
         await town.reconcile(machine, manner)
 
 
-async def _edits(town: Town) -> None:
+async def _edits(town: Town, tempo: float) -> None:
     while True:
-        await asyncio.sleep(town.chance.uniform(3, 50))
+        await asyncio.sleep(tempo * town.chance.uniform(3, 50))
         town.record.note("edit", town.repository.edit())
 
 
-async def _meddles(town: Town) -> None:
+async def _meddles(town: Town, tempo: float) -> None:
     while True:
-        await asyncio.sleep(town.chance.uniform(3, 50))
+        await asyncio.sleep(tempo * town.chance.uniform(3, 40))
         town.meddle()
+
+
+async def _weather(town: Town) -> None:
+    """Let faults be rare or frequent, with now and then a while in which nothing gets through."""
+    usual = town.chance.choice((0.0, 0.05, 0.15, 0.35))
+    while True:
+        town.faults.rate = town.chance.choice((usual, usual, 1.0 if usual else 0.0))
+        await asyncio.sleep(town.chance.uniform(5, 30))
 
 
 async def settle(town: Town, *, wait: bool) -> None:
