@@ -1,7 +1,6 @@
 """The application: the fine-tuning API's routes over a store and an engine.
 
-Not here yet, and where they go: permissions of checkpoints (``routes/checkpoints.py``), uploads in parts
-(``routes/uploads.py``), graders (``routes/graders.py``), webhooks (an observer of the ledger).
+Not here yet, and where they go: graders (``routes/graders.py``), webhooks (an observer of the ledger).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from reconciler.server import problems
 from reconciler.server.context import Context, Settings
 from reconciler.server.engine import Engine
 from reconciler.server.guard import Guard
-from reconciler.server.routes import files, health, jobs, models
+from reconciler.server.routes import checkpoints, files, health, jobs, models, uploads
 from reconciler.server.schemas import REFUSALS
 from reconciler.server.store import Store
 
@@ -39,7 +38,7 @@ def create_app(
     )
     app.state.context = Context(store, engine, settings, clock)
     problems.install(app)
-    for router in (jobs.router, files.router, models.router):
+    for router in (jobs.router, checkpoints.router, files.router, uploads.router, models.router):
         app.include_router(router, prefix="/v1", responses=REFUSALS)
     app.include_router(health.router)
     app.add_middleware(Guard, settings=settings)

@@ -22,6 +22,8 @@ class Settings:
 
     api_key: str | None = field(default=None, repr=False)
     max_file: int = 512 * 1024 * 1024
+    max_upload: int = 8 * 1024 * 1024 * 1024
+    max_part: int = 64 * 1024 * 1024
     max_body: int = 4 * 1024 * 1024
     max_unfinished: int = 10_000
     instance: str = field(default_factory=lambda: secrets.token_hex(16))

@@ -110,6 +110,36 @@ def file(
     }
 
 
+def upload(*, upload_id: str, size: int, created_at: int, expires_at: int, filename: str, purpose: str) -> Document:
+    """Return an upload in parts that has just begun. ``size`` is what its parts are to come to, in bytes."""
+    return {
+        "id": upload_id,
+        "object": "upload",
+        "bytes": size,
+        "created_at": created_at,
+        "expires_at": expires_at,
+        "filename": filename,
+        "purpose": purpose,
+        "status": "pending",
+        "file": None,
+    }
+
+
+def part(*, part_id: str, upload_id: str, created_at: int) -> Document:
+    """Return a part of an upload."""
+    return {"id": part_id, "object": "upload.part", "created_at": created_at, "upload_id": upload_id}
+
+
+def permission(*, permission_id: str, created_at: int, project_id: str) -> Document:
+    """Return a project's permission to use a checkpoint."""
+    return {
+        "id": permission_id,
+        "object": "checkpoint.permission",
+        "created_at": created_at,
+        "project_id": project_id,
+    }
+
+
 def model(model_id: str, *, created: int, owned_by: str) -> Document:
     """Return a model."""
     return {"id": model_id, "object": "model", "created": created, "owned_by": owned_by}

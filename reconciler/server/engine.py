@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.errors import StoreError
-from reconciler.server import checking, files, jobs, lease
+from reconciler.server import checking, files, jobs, lease, parts
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
 from reconciler.server.store import Store
@@ -105,6 +105,7 @@ class Engine:
         if ledger is None:
             return
         if self._is_due("sweep", _SWEEP_EVERY):
+            parts.sweep(self._store, self._clock())
             files.sweep(self._store, self._clock())
         self._start_checking(ledger)
         self._stop_unwanted()

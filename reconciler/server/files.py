@@ -151,7 +151,7 @@ def sweep(store: Store, now: float) -> None:
         for file_id in expired:
             if jobs.uses_file(db, file_id) is None:
                 delete(db, file_id)
-        listed = {i for (i,) in db.execute("SELECT id FROM files")}
+        listed = {i for (i,) in db.execute("SELECT id FROM files UNION SELECT id FROM upload_parts")}
     with translated(store.directory):
         for lost in [*store.incoming.iterdir(), *(p for p in store.files.iterdir() if p.name not in listed)]:
             with contextlib.suppress(FileNotFoundError):

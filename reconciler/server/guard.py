@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hmac
 import logging
+import re
 import secrets
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,7 +20,8 @@ from reconciler.server.uploads import too_large
 log = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/healthz"})
-_UPLOADS = "/v1/files"
+_FILES = "/v1/files"
+_PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 _FORM_ROOM = 64 * 1024
 _DRAINED_BYTES = 64 * 1024 * 1024
 _DRAINED_SECONDS = 5.0
@@ -54,7 +56,11 @@ class Guard:
             await fault.response(scope, exchange.receive, exchange.send)
 
     def _limit(self, path: str) -> int:
-        return self._settings.max_file + _FORM_ROOM if path == _UPLOADS else self._settings.max_body
+        if path == _FILES:
+            return self._settings.max_file + _FORM_ROOM
+        if _PARTS.fullmatch(path):
+            return self._settings.max_part + _FORM_ROOM
+        return self._settings.max_body
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
         key = self._settings.api_key

@@ -82,6 +82,44 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "INSERT INTO lease VALUES (1, NULL, 0, 0)",
         ),
     ),
+    (
+        "0002-uploads-in-parts",
+        (
+            # `expires_after` is what the finished file is given, in seconds.
+            """
+            CREATE TABLE uploads (
+                id TEXT PRIMARY KEY,
+                status TEXT NOT NULL,
+                expires_at INTEGER NOT NULL,
+                expires_after INTEGER,
+                document TEXT NOT NULL
+            ) WITHOUT ROWID
+            """,
+            """
+            CREATE TABLE upload_parts (
+                id TEXT PRIMARY KEY,
+                upload TEXT NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,
+                size INTEGER NOT NULL
+            ) WITHOUT ROWID
+            """,
+            "CREATE INDEX parts_of_upload ON upload_parts (upload)",
+        ),
+    ),
+    (
+        "0003-checkpoint-permissions",
+        (
+            """
+            CREATE TABLE permissions (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                model TEXT NOT NULL,
+                project TEXT NOT NULL,
+                document TEXT NOT NULL,
+                UNIQUE (model, project)
+            )
+            """,
+        ),
+    ),
 )
 
 

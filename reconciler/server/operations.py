@@ -119,3 +119,4 @@ def delete_model(db: sqlite3.Connection, model: str) -> None:
     deleted += db.execute("DELETE FROM checkpoints WHERE model = ?", (model,)).rowcount
     if not deleted:
         raise not_found("model", model, "model")
+    db.execute("DELETE FROM permissions WHERE model = ?", (model,))

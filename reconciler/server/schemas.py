@@ -100,6 +100,38 @@ class FileAnswer(_Shown):
     expires_at: int | None = None
 
 
+class UploadAnswer(_Shown):
+    """An upload in parts. ``bytes`` is what they are to come to; ``file`` is there once it is completed."""
+
+    id: str
+    object: Literal["upload"]
+    bytes: int
+    created_at: int
+    expires_at: int
+    filename: str
+    purpose: str
+    status: Literal["pending", "completed", "cancelled", "expired"]
+    file: FileAnswer | None
+
+
+class PartAnswer(_Shown):
+    """A part of an upload."""
+
+    id: str
+    object: Literal["upload.part"]
+    created_at: int
+    upload_id: str
+
+
+class PermissionAnswer(_Shown):
+    """A project's permission to use a checkpoint."""
+
+    id: str
+    object: Literal["checkpoint.permission"]
+    created_at: int
+    project_id: str
+
+
 class ModelAnswer(_Shown):
     """A model."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from python_multipart.exceptions import MultipartParseError
@@ -14,8 +14,10 @@ from reconciler.server.problems import Problem, printable
 _PIECE = 1 << 20
 _LONGEST_FIELD = 4096
 _LONGEST_NAME = 255
-_FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
-_EXPIRY_SECONDS = (3600, 2_592_000)
+FIELDS = ("purpose", "expires_after[anchor]", "expires_after[seconds]")
+"""What may stand beside the bytes of a file."""
+EXPIRY_SECONDS = (3600, 2_592_000)
+"""The shortest and the longest life that a file may be given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +30,27 @@ class Upload:
 
 
 class Form:
-    """The parts of one upload: the bytes of ``file`` go to ``target``, the small fields are kept.
+    """The parts of one form: the bytes of ``blob`` go to ``target``, the small ``fields`` are kept.
 
     Raises:
-        Problem: from ``feed`` and ``finish``, where this is not such a form or the file is larger than ``limit`` bytes.
+        Problem: from every method, where this is not such a form or the bytes are more than ``limit``.
     """
 
-    def __init__(self, content_type: str, target: Incoming, limit: int) -> None:
+    def __init__(
+        self, content_type: str, target: Incoming, limit: int, *, blob: str = "file", fields: Sequence[str] = FIELDS
+    ) -> None:
         kind, options = parse_options_header(content_type)
         if kind != b"multipart/form-data" or not options.get(b"boundary"):
             raise Problem(400, "Send a multipart/form-data body with a boundary.", code="invalid_content_type")
         self._target = target
         self._limit = limit
+        self._blob = blob
+        self._known = fields
         self._headers: dict[bytes, bytes] = {}
         self._header = [b"", b""]
         self._part: str | None = None
         self._fields: dict[str, bytes] = {}
-        self._filename: str | None = None
+        self._sent_name: str | None = None
         self._ended = False
         try:
             self._parser = MultipartParser(
@@ -69,14 +75,20 @@ class Form:
         except MultipartParseError as error:
             raise _malformed(error) from error
 
-    def finish(self) -> Upload:
-        """Check, at the end of the body, that all is there."""
+    def finish(self) -> str:
+        """Check, at the end of the body, that the bytes are there; return the name they were sent under."""
         if not self._ended:
             raise Problem(400, "The multipart body ends too early.", code="invalid_multipart")
-        if self._filename is None:
-            raise Problem(400, "The form has no file in 'file'.", code="missing_required_parameter", param="file")
+        if self._sent_name is None:
+            words = f"The form has no file in '{self._blob}'."
+            raise Problem(400, words, code="missing_required_parameter", param=self._blob)
         if not self._target.size:
-            raise Problem(400, "The file is empty.", code="empty_file", param="file")
+            raise Problem(400, "The file is empty.", code="empty_file", param=self._blob)
+        return self._sent_name
+
+    def finish_upload(self) -> Upload:
+        """Check, at the end of the body, that all is there that makes a file."""
+        filename = safe_name(self.finish())
         purpose = self._text("purpose")
         if purpose is None:
             raise Problem(400, "The form has no 'purpose'.", code="missing_required_parameter", param="purpose")
@@ -85,13 +97,13 @@ class Form:
             raise Problem(
                 400, f"'purpose' is {printable(purpose)}; use one of {names}.", code="invalid_value", param="purpose"
             )
-        return Upload(self._filename, purpose, self._expiry())
+        return Upload(filename, purpose, self._expiry())
 
     def _expiry(self) -> int | None:
         anchor, seconds = self._text("expires_after[anchor]"), self._text("expires_after[seconds]")
         if anchor is None and seconds is None:
             return None
-        least, most = _EXPIRY_SECONDS
+        least, most = EXPIRY_SECONDS
         good = seconds is not None and seconds.isascii() and seconds.isdecimal() and len(seconds) < 10
         if anchor != "created_at" or not good or not least <= int(seconds or 0) <= most:
             raise Problem(
@@ -119,11 +131,11 @@ class Form:
     def _name_part(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         self._part = options.get(b"name", b"").decode("utf-8", "replace")
-        if self._part == "file":
-            if self._filename is not None:
-                raise Problem(400, "Send one file at a time.", code="invalid_multipart", param="file")
-            self._filename = safe_name(options.get(b"filename", b"").decode("utf-8", "replace"))
-        elif self._part not in _FIELDS or self._part in self._fields:
+        if self._part == self._blob:
+            if self._sent_name is not None:
+                raise Problem(400, "Send one file at a time.", code="invalid_multipart", param=self._blob)
+            self._sent_name = options.get(b"filename", b"").decode("utf-8", "replace")
+        elif self._part not in self._known or self._part in self._fields:
             raise Problem(
                 400,
                 f"Unknown or repeated field {printable(self._part)!r}.",
@@ -134,7 +146,7 @@ class Form:
             self._fields[self._part] = b""
 
     def _add(self, data: bytes) -> None:
-        if self._part == "file":
+        if self._part == self._blob:
             if self._target.size + len(data) > self._limit:
                 raise too_large(self._limit)
             self._target.write(data)

@@ -18,9 +18,11 @@ import pytest
 import schemathesis
 from contract_support import KEY, Work, running_server, work_on
 from hypothesis import HealthCheck, Phase, settings
-from openai.types import FileDeleted, FileObject, Model, ModelDeleted
+from openai.types import FileDeleted, FileObject, Model, ModelDeleted, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.fine_tuning.checkpoints import PermissionCreateResponse, PermissionDeleteResponse
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
+from openai.types.uploads import UploadPart
 from pydantic import BaseModel, TypeAdapter
 from schemathesis import Case, CheckContext, GenerationMode, Response
 from schemathesis.checks import CheckFunction, not_a_server_error
@@ -41,7 +43,7 @@ from reconciler.server.store import Store
 
 PUBLISHED = os.environ.get("OPENAI_OPENAPI_DOCUMENT", "")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-PATHS = r"^(/v1)?/(fine_tuning/jobs|files|models)(/|$)"
+PATHS = r"^(/v1)?/(fine_tuning/(jobs|checkpoints)|files|uploads|models)(/|$)"
 
 SHAPES: dict[tuple[str, str], type[BaseModel]] = {
     ("POST", "jobs"): FineTuningJob,
@@ -56,6 +58,13 @@ SHAPES: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "files"): FileObject,
     ("GET", "files/{}"): FileObject,
     ("DELETE", "files/{}"): FileDeleted,
+    ("POST", "uploads"): Upload,
+    ("POST", "uploads/{}/parts"): UploadPart,
+    ("POST", "uploads/{}/complete"): Upload,
+    ("POST", "uploads/{}/cancel"): Upload,
+    ("POST", "checkpoints/{}/permissions"): PermissionCreateResponse,
+    ("GET", "checkpoints/{}/permissions"): PermissionCreateResponse,
+    ("DELETE", "checkpoints/{}/permissions/{}"): PermissionDeleteResponse,
     ("GET", "models"): Model,
     ("GET", "models/{}"): Model,
     ("DELETE", "models/{}"): ModelDeleted,
@@ -77,15 +86,17 @@ class World:
         if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
             return
         for name in case.path_parameters or {}:
-            kind = next(kind for kind in self._known if kind in name)
-            case.path_parameters[name] = self._object(kind, case)
+            case.path_parameters[name] = self._object(name, case)
         if case.query:
             case.query.pop("after", None)
         if isinstance(case.body, dict) and "training_file" in case.body:
             self._make_sound(case.body)
 
-    def _object(self, kind: str, case: Case[Any]) -> str:
-        if case.method == "DELETE":
+    def _object(self, name: str, case: Case[Any]) -> str:
+        if name in {"upload_id", "permission_id"}:
+            return self._begun() if name == "upload_id" else self._granted()
+        kind = next(kind for kind in self._known if kind in name)
+        if case.method == "DELETE" and "permission" not in case.path:
             return self._work.upload() if kind == "file" else self._work.trained().fine_tuned_model or ""
         action = case.path.rpartition("/")[2]
         if action not in {"cancel", "pause", "resume"}:
@@ -97,6 +108,16 @@ class World:
             self._work.lenient.fine_tuning.jobs.pause(job)
             self._work.reach(job, "paused")
         return job
+
+    def _begun(self) -> str:
+        begun = self._work.client.uploads.create(
+            bytes=1000, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune"
+        )
+        return begun.id
+
+    def _granted(self) -> str:
+        permissions = self._work.client.fine_tuning.checkpoints.permissions
+        return permissions.create(self._known["model"], project_ids=["proj_known"]).data[0].id
 
     def _make_sound(self, body: dict[str, Any]) -> None:
         """Mend what a document cannot say: the file exists, settings are of the chosen method, a range rises."""

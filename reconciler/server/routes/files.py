@@ -61,7 +61,7 @@ async def _receive(here: Context, request: Request) -> Document:
         form = Form(request.headers.get("content-type", ""), target, here.settings.max_file)
         async for piece in pieces(request.stream()):
             await to_thread.run_sync(form.feed, piece)
-        upload = form.finish()
+        upload = form.finish_upload()
         now = int(here.clock())
         document = documents.file(
             file_id=jobs.new_id("file-"),

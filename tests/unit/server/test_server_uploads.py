@@ -150,7 +150,7 @@ def test_the_form_may_come_in_pieces_of_any_size(store: Store, size: int) -> Non
         form = Form(HEADERS["content-type"], target, 1000)
         for start in range(0, len(body), size):
             form.feed(body[start : start + size])
-        assert form.finish().filename == "a.jsonl"
+        assert form.finish_upload().filename == "a.jsonl"
         assert target.finish("file-x") == hashlib.sha256(b"some rows").hexdigest()
 
 

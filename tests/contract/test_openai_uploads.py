@@ -1,0 +1,86 @@
+"""Uploads in parts and permissions of checkpoints, through the ``openai`` client in strict response validation."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import openai
+import pytest
+from contract_support import Work, jsonl
+
+
+def test_a_file_uploaded_in_chunks_can_be_trained_on(work: Work, tmp_path: Path) -> None:
+    content = jsonl("supervised", 200)
+    path = tmp_path / "big.jsonl"
+    path.write_bytes(content)
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    done = work.client.uploads.upload_file_chunked(
+        file=path, mime_type="application/jsonl", purpose="fine-tune", part_size=10_000, md5=md5
+    )
+    assert (done.status, done.bytes, done.filename) == ("completed", len(content), "big.jsonl")
+    assert done.file is not None
+    assert work.client.files.retrieve(done.file.id) == done.file
+    assert work.client.files.content(done.file.id).read() == content
+    assert work.reach(work.create(training_file=done.file.id).id, "succeeded").fine_tuned_model
+
+
+def test_an_upload_is_cancelled(work: Work) -> None:
+    uploads = work.client.uploads
+    begun = uploads.create(bytes=100, filename="a.jsonl", mime_type="application/jsonl", purpose="fine-tune")
+    part = uploads.parts.create(begun.id, data=b"x" * 100)
+    assert part.upload_id == begun.id
+    assert uploads.cancel(begun.id).status == "cancelled"
+    with pytest.raises(openai.BadRequestError, match="cancelled"):
+        uploads.complete(begun.id, part_ids=[part.id])
+    with pytest.raises(openai.BadRequestError, match="cancelled"):
+        uploads.parts.create(begun.id, data=b"x")
+
+
+def test_projects_are_let_in_listed_and_shut_out(work: Work) -> None:
+    model = work.trained().fine_tuned_model or ""
+    permissions = work.client.fine_tuning.checkpoints.permissions
+    granted = permissions.create(model, project_ids=["proj_a", "proj_b"]).data
+    assert {p.project_id for p in granted} == {"proj_a", "proj_b"}
+    again = permissions.create(model, project_ids=["proj_b", "proj_c"]).data
+    assert {p.id for p in again} & {p.id for p in granted}, "a project keeps the permission it has"
+    newest = [p.project_id for p in permissions.list(model, limit=2)]
+    assert newest[0] == "proj_c"
+    assert sorted(newest) == ["proj_a", "proj_b", "proj_c"]
+    assert [p.project_id for p in permissions.list(model, order="ascending")] == newest[::-1]
+    assert [p.project_id for p in permissions.list(model, project_id="proj_a")] == ["proj_a"]
+    (mine,) = permissions.list(model, project_id="proj_a").data
+    assert permissions.delete(mine.id, fine_tuned_model_checkpoint=model).deleted
+    assert "proj_a" not in [p.project_id for p in permissions.list(model)]
+    with pytest.raises(openai.NotFoundError):
+        permissions.delete(mine.id, fine_tuned_model_checkpoint=model)
+
+
+def test_a_checkpoint_has_permissions_of_its_own(work: Work) -> None:
+    job = work.trained()
+    checkpoint = next(iter(work.client.fine_tuning.jobs.checkpoints.list(job.id))).fine_tuned_model_checkpoint
+    permissions = work.client.fine_tuning.checkpoints.permissions
+    permissions.create(checkpoint, project_ids=["proj_a"])
+    assert [p.project_id for p in permissions.list(checkpoint)] == ["proj_a"]
+    assert not permissions.list(job.fine_tuned_model or "").data
+
+
+def test_permissions_end_with_their_model(work: Work) -> None:
+    model = work.trained().fine_tuned_model or ""
+    permissions = work.client.fine_tuning.checkpoints.permissions
+    permissions.create(model, project_ids=["proj_a"])
+    work.client.models.delete(model)
+    with pytest.raises(openai.NotFoundError):
+        permissions.list(model)
+
+
+@pytest.mark.parametrize("projects", [[], ["nobody"], ["proj_" + "x" * 200], ["proj_a b"]])
+def test_what_is_no_project_is_refused(work: Work, projects: list[str]) -> None:
+    model = work.trained().fine_tuned_model or ""
+    with pytest.raises(openai.BadRequestError):
+        work.client.fine_tuning.checkpoints.permissions.create(model, project_ids=projects)
+
+
+def test_a_base_model_has_no_permissions(work: Work) -> None:
+    with pytest.raises(openai.NotFoundError):
+        work.client.fine_tuning.checkpoints.permissions.create("gpt-4o-mini-2024-07-18", project_ids=["proj_a"])
