@@ -94,15 +94,15 @@ class Wire(httpx.AsyncBaseTransport):
         return Asked(request.method, path, params, body, request.headers, fault, self.run.looked)
 
     def _announce(self, asked: Asked) -> None:
-        """Tell the record what leaves, unless the client will know that it had no effect."""
-        if asked.method != "POST" or asked.fault in PROOF:
+        """Tell the record what leaves; a create only if the client cannot know that it had no effect."""
+        if asked.method != "POST" or not asked.path.startswith(JOBS):
             return
-        if asked.path == JOBS:
-            own = parse(json.loads(asked.body).get("metadata"))
-            self.record.sends_create(self.run, own or Ownership("", "", "", 0))
-        elif asked.path.startswith(JOBS):
+        if asked.path != JOBS:
             _, job_id, verb = asked.path.rsplit("/", 2)
             self.record.sends_change(self.run, verb, job_id)
+        elif asked.fault not in PROOF:
+            own = parse(json.loads(asked.body).get("metadata"))
+            self.record.sends_create(self.run, own or Ownership("", "", "", 0))
 
     def _arrive(self, asked: Asked) -> asyncio.Future[Answer]:
         """Let the request have its effect a little later, whether or not anybody still waits for the answer."""
