@@ -12,7 +12,6 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
 from reconciler.adopt.shape import Inexpressible, Shape
@@ -60,7 +59,7 @@ def _time(seconds: int) -> str:
 def _yaml(body: Mapping[str, Any]) -> str:
     for style in (_readable, DoubleQuotedScalarString):
         text = _dumped(body, style)
-        if text is not None and _reads_as(text, body):
+        if _reads_as(text, body):
             return text
     raise Inexpressible("it holds text that no YAML file can hold (control characters?)")
 
@@ -69,7 +68,7 @@ def _readable(text: str) -> object:
     return LiteralScalarString(text) if "\n" in text else text
 
 
-def _dumped(body: Mapping[str, Any], style: Callable[[str], object]) -> str | None:
+def _dumped(body: Mapping[str, Any], style: Callable[[str], object]) -> str:
     yaml = YAML()
     yaml.width = _WIDE
     yaml.indent(mapping=2, sequence=4, offset=2)
@@ -78,10 +77,7 @@ def _dumped(body: Mapping[str, Any], style: Callable[[str], object]) -> str | No
     for key in _IN_BRACES:
         if isinstance(root.get(key), CommentedMap):
             root[key].fa.set_flow_style()
-    try:
-        yaml.dump(root, out)
-    except YAMLError:
-        return None
+    yaml.dump(root, out)
     return out.getvalue()
 
 

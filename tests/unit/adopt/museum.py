@@ -84,13 +84,16 @@ class Museum:
     content: dict[str, bytes] = field(default_factory=lambda: {"file-train": rows(), "file-valid": rows(3)})
     checkpoints: dict[str, list[Document]] = field(default_factory=dict)
     writes: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    """Ends of paths whose next answers are cut short, one for each time a path is in it."""
+    closed: set[str] = field(default_factory=set)
+    """Ends of paths that this server does not offer."""
     url: str = ""
-
-    def status(self, job_id: str, status: str) -> None:
-        self.jobs = [{**job, "status": status} if job["id"] == job_id else job for job in self.jobs]
 
     def get(self, path: str, params: dict[str, str]) -> Document | bytes | None:
         """Answer a path; None is 404."""
+        if any(path.endswith(end) for end in self.closed):
+            path = ""
         by_id = {job["id"]: job for job in self.jobs}
         match path.removeprefix("/v1/").split("/"):
             case ["fine_tuning", "jobs"]:
@@ -130,10 +133,15 @@ def open_museum() -> Iterator[Museum]:
             found = museum.get(unquote(parts.path), dict(parse_qsl(parts.query)))
             error = {"error": {"message": "no such object", "type": "t", "param": None, "code": None}}
             body = found if isinstance(found, bytes) else json.dumps(error if found is None else found).encode()
+            cut = next((end for end in museum.broken if parts.path.endswith(end)), None)
             self.send_response(404 if found is None else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            if cut is not None:
+                museum.broken.remove(cut)
+                body = body[: len(body) // 2]
+                self.close_connection = True
             self.wfile.write(body)
 
         def do_POST(self) -> None:

@@ -263,6 +263,15 @@ def test_a_model_that_nobody_surely_made_is_named_outright(cli: Cli, makers: lis
     assert f"\nmodel: {model}\n" in cli.spec("next")
 
 
+def test_a_server_without_checkpoints_has_no_chains_from_them(cli: Cli) -> None:
+    model = f"{job(1)['fine_tuned_model']}:ckpt-step-5"
+    cli.museum.closed = {"/checkpoints"}
+    cli.museum.jobs = [job(1), job(2, model=model, user_provided_suffix="next")]
+    cli.json("import", "--unowned")
+    assert f"\nmodel: {model}\n" in cli.spec("next")
+    assert cli.plan() == {"triage": "none", "next": "none"}
+
+
 def test_an_environment_gives_the_revision_that_its_specs_have(cli: Cli) -> None:
     environments = "environments: {test: {overrides: {seed: 7, metadata: {stage: test}}}}"
     (cli.root / "reconciler.yaml").write_text(f"owner: {OWNER}\n{environments}\n")
@@ -302,6 +311,22 @@ def test_data_that_cannot_be_had_stays_an_id(cli: Cli, content: bytes | None, wh
     assert not list(cli.root.rglob("*.jsonl"))
     assert not list(cli.root.rglob(".download*"))
     assert cli.plan() == {"triage": "none"}
+
+
+def test_a_download_that_breaks_off_is_begun_again(cli: Cli) -> None:
+    cli.museum.broken = ["/content"]
+    cli.museum.jobs = [job()]
+    assert cli.json("import", "--unowned", "--download")["missing_files"] == []
+    assert cli.museum.broken == []
+    assert [path.read_bytes() for path in cli.root.rglob("*.jsonl")] == [rows()]
+
+
+def test_nothing_is_written_where_nothing_can_be(cli: Cli) -> None:
+    (cli.root / "specs").mkdir()
+    (cli.root / "specs/sub").write_text("")
+    cli.museum.jobs = [job()]
+    for more in ([], ["--download"]):
+        assert "Cannot write" in fails(cli, 64, "--unowned", "--out", "specs/sub/deep", *more)
 
 
 def test_data_of_that_name_with_other_content_is_kept_and_not_used(cli: Cli) -> None:

@@ -11,8 +11,9 @@ from fleet import NOW, OURS, REVISION, Fleet, Live, ended
 from reconciler.api.client import Client
 from reconciler.cache import Cache
 from reconciler.errors import ApiError, InvalidRequest, NotThisApi, ServerFault, UnreliableListing
-from reconciler.observe.listing import list_jobs
+from reconciler.observe.listing import list_anyones, list_jobs
 from reconciler.observe.memory import Reading
+from reconciler.observe.ownership import OWNER
 from reconciler.observe.state import ObservedJob
 
 
@@ -122,6 +123,24 @@ async def test_a_list_that_goes_on_contradicting_itself_is_refused(lie: Lie) -> 
         await read(fleet)
     assert "Nothing was concluded" in caught.value.hint
     assert len(fleet.calls) <= 9
+
+
+@pytest.mark.parametrize("lie", LIES.values(), ids=LIES)
+@pytest.mark.parametrize("times", [2, 1000])
+async def test_a_list_of_anyones_jobs_is_held_to_the_same(lie: Lie, times: int) -> None:
+    fleet = Lying(lie, times, *ended(8), Live("foreign", NOW, owner="them"))
+    async with fleet.client() as client:
+        if times == 2:
+            assert [job.id for job in await list_anyones(client, {})] == [job.id for job in fleet.jobs]
+        else:
+            with pytest.raises(UnreliableListing, match="contradicts itself"):
+                await list_anyones(client, {})
+
+
+async def test_a_list_of_anyones_jobs_is_filtered_again() -> None:
+    fleet = Fleet(Live("a", 1), Live("b", 2, owner="them"), filters=False)
+    async with fleet.client() as client:
+        assert [job.id for job in await list_anyones(client, {OWNER: "them"})] == ["b"]
 
 
 async def test_what_a_lying_server_calls_its_jobs_is_safe_to_print() -> None:

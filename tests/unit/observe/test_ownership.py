@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.observe.ownership import NAME, OWNER, REVISION, Ownership, parse, stamp
+from reconciler.observe.ownership import NAME, OWNER, REVISION, Ownership, parse, refusal, stamp
 
 names = st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?", fullmatch=True)
 digests = st.text("0123456789abcdef", min_size=16, max_size=16)
@@ -43,3 +43,33 @@ def test_a_revision_that_cannot_be_read_is_malformed(revision: str) -> None:
 def test_a_name_that_no_spec_can_have_is_malformed(name: str) -> None:
     with pytest.raises(ValueError, match="no spec can be called"):
         parse({OWNER: "o", NAME: name, REVISION: "0123456789abcdef.1"})
+
+
+DIGEST = "0123456789abcdef"
+OURS, THEIRS, ODD = (
+    {OWNER: "ours", NAME: "a", REVISION: f"{DIGEST}.1"},
+    {OWNER: "theirs", NAME: "a", REVISION: f"{DIGEST}.1"},
+    {OWNER: "theirs", NAME: "", REVISION: ""},
+)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "ended", "take_over", "why"),
+    [
+        (None, False, (), None),
+        (OURS, False, (), None),
+        (THEIRS, True, (), None),
+        (THEIRS, False, ("theirs",), None),
+        (THEIRS, False, ("others",), "which is running and belongs to theirs"),
+        (ODD, False, (), "which is running and belongs to theirs"),
+        (ODD, True, (), None),
+        ({**OURS, NAME: "?"}, False, ("ours",), "which claims our owner, but cannot be read"),
+        ({**OURS, NAME: "?"}, True, (), "which claims our owner, but cannot be read"),
+    ],
+)
+def test_a_job_may_be_adopted_or_the_reason_is_said(
+    metadata: dict[str, str] | None, ended: bool, take_over: tuple[str, ...], why: str | None
+) -> None:
+    found = refusal(metadata, "ours", status="running", ended=ended, take_over=take_over)
+    assert (found is None) == (why is None)
+    assert (found or "").startswith(why or "")
