@@ -41,7 +41,8 @@ async def observe(
     """
     reading = await list_jobs(client, owner, cache=cache, now=now)
     ours = _readable(reading)
-    others = [await list_jobs(client, other, cache=cache, now=now) for other in take_over if other != owner]
+    names = [other for other in dict.fromkeys(take_over) if other != owner]
+    others = [await list_jobs(client, other, cache=cache, now=now) for other in names]
     adopted, refused = await _adopted(client, desired, ours, _Claims(owner, take_over), cache)
     observed = Observed(
         jobs=_ordered(ours.values()),
