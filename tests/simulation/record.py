@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reconciler.errors import ReconcilerError
 from reconciler.observe.ownership import Ownership, parse
 
 from .server import TRANSIENT, LiveJob, Server
@@ -38,15 +39,16 @@ def _revision(job: LiveJob) -> str | None:
 class Run:
     """One reconcile by one reconciler.
 
-    ``looked`` is when its newest listing began; ``failed`` when it first reported an error; ``killed`` when it was
-    ended from outside. ``sent`` holds the creates that may have had their effect; ``retry_limits`` are those of every
-    version of the specs, by name.
+    ``looked`` is when its newest listing began, ``heard`` when it sent its last request; ``failed`` when it first
+    reported an error; ``killed`` when it was ended from outside. ``sent`` holds the creates that may have had their
+    effect; ``retry_limits`` are those of every version of the specs, by name.
     """
 
     number: int
     retry_limits: Sequence[Mapping[str, int]]
     recreates: bool = False
     looked: float = 0.0
+    heard: float = 0.0
     failed: float | None = None
     killed: float | None = None
     requests: int = 0
@@ -142,11 +144,18 @@ class Record:
 
     def sends_anything(self, run: Run) -> None:
         run.requests += 1
+        run.heard = self.server.clock()
+
+    def ended(self, run: Run, error: BaseException | None) -> None:
+        self.note("ends", run.number, repr(error))
         self.check(
-            "the dead send nothing",
-            holds=run.killed is None or run.killed == self.server.clock(),
-            words=f"run {run.number} was killed at {run.killed}",
+            "every command ends in words",
+            holds=error is None or isinstance(error, ReconcilerError),
+            words=f"run {run.number} ended in {error!r}",
         )
+        if run.killed is not None:
+            words = f"run {run.number} was killed at {run.killed}, and sent something at {run.heard}"
+            self.check("the dead send nothing", holds=run.heard <= run.killed, words=words)
 
     def ours(self) -> list[LiveJob]:
         """Every job that is clearly ours, oldest first."""

@@ -68,6 +68,7 @@ def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, part
     """Draw a server and a policy."""
     quirks = Quirks(
         lag=chance.choice((0.0, 2.0, 10.0)),
+        stale=chance.random() < 0.3,
         skew=chance.choice((0.0, 0.0, -7200.0, 5400.0)),
         page=chance.choice((3, 5, 100)),
         filters=chance.random() < 0.8,
@@ -171,6 +172,7 @@ async def _at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
     if any(moving(job) for job in town.record.ours()):
         return False
+    await asyncio.sleep(town.quirks.lag)  # until listings show it
     return not (await town.look(Machine())).plan.has_changes
 
 

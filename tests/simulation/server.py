@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +26,12 @@ class Refused(Exception):
 class Quirks:
     """How one server differs from another, as long as it stands. Times are in seconds.
 
-    ``lag`` bounds how late a listing shows a job; ``skew`` is by how much its clock is ahead. ``no_pause`` is the
-    status of its answer to pause and resume, None where it can.
+    ``lag`` bounds how late a listing shows a job, and where it is ``stale`` also a job's status; ``skew`` is by how
+    much its clock is ahead. ``no_pause`` is the status of its answer to pause and resume, None where it can.
     """
 
     lag: float = 5.0
+    stale: bool = False
     skew: float = 0.0
     page: int = 100
     filters: bool = True
@@ -65,6 +67,7 @@ class LiveJob:
     since: float = 0.0
     trained: float = 0.0
     ended: float | None = None
+    history: list[tuple[float, str]] = field(default_factory=list)
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -83,6 +86,7 @@ class LiveJob:
     def become(self, status: str, now: float) -> None:
         if self.status == "running":
             self.trained += now - self.since
+        self.history.append((now, self.status))
         self.status, self.since = status, now
         if status in ENDED:
             self.ended = now
@@ -107,22 +111,27 @@ class LiveJob:
     def _end(self) -> str:
         return "failed" if self.course.code else "succeeded"
 
-    def document(self) -> dict[str, Any]:
-        """Say it as the API does."""
-        done = self.status == "succeeded"
+    def status_at(self, moment: float) -> str:
+        """What its status was; before it was made, its first."""
+        return next((status for until, status in self.history if moment < until), self.status)
+
+    def document(self, moment: float = math.inf) -> dict[str, Any]:
+        """Say it as the API does, as it was at a moment."""
+        status = self.status_at(moment)
+        done = status == "succeeded"
         return {
             "id": self.id,
             "object": "fine_tuning.job",
             "created_at": self.created_at,
             "model": self.body["model"],
             "fine_tuned_model": f"ft:{self.body['model']}:org::{self.number}" if done else None,
-            "status": self.status,
+            "status": status,
             "training_file": self.body["training_file"],
             "validation_file": self.body.get("validation_file"),
             "seed": self.body.get("seed"),
             "method": self.body.get("method"),
             "metadata": dict(self.metadata),
-            "error": {"code": self.course.code, "message": "it broke"} if self.status == "failed" else {},
+            "error": {"code": self.course.code, "message": "it broke"} if status == "failed" else {},
             "shared_with_openai": False,
         }
 
@@ -189,9 +198,10 @@ class Server:
             if not known and not self.quirks.forgets_cursors:
                 raise Refused(400, "invalid_cursor", f"No job {after}.")
             start = max(0, known[0] + 1 + shift) if known else len(rows)
+        seen = now - self.late() * self.quirks.lag if self.quirks.stale else now
         page = rows[start : start + min(limit, self.quirks.page)]
         more = start + len(page) < len(rows)
-        return {"object": "list", "data": [j.document() for j in page], "has_more": more}
+        return {"object": "list", "data": [j.document(seen) for j in page], "has_more": more}
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         job = self.job(job_id)

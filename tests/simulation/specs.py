@@ -135,7 +135,7 @@ class Repository:
     def turn(self) -> None:
         """Change the state a spec asks for."""
         if name := self._pick():
-            state: State = self.chance.choice(("running", "running", "paused", "cancelled"))
+            state: State = self.chance.choice(("running", "running", "paused", "paused", "cancelled"))
             self._commit({**self.specs, name: replace(self.specs[name], state=state)})
 
     def chain(self) -> None:

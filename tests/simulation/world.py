@@ -164,12 +164,7 @@ class Town:
 
     def _ended(self, run: Run, task: asyncio.Task[None]) -> ReconcilerError | None:
         error = None if task.cancelled() else task.exception()
-        self.record.note("ends", run.number, repr(error))
-        self.record.check(
-            "every command ends in words",
-            holds=error is None or isinstance(error, ReconcilerError),
-            words=f"run {run.number} ended in {error!r}",
-        )
+        self.record.ended(run, error)
         if isinstance(error, ReconcilerError):
             self.errors += 1
             return error

@@ -1,0 +1,148 @@
+"""Schedules by the hundred, and bugs planted to see that they would be noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.api.client import Client
+from reconciler.api.types import CreateJob, Job, Page
+from reconciler.apply.world import Run
+from reconciler.errors import ApiError, TransientError
+from reconciler.observe.ownership import OWNER
+
+from .__main__ import failures, play_all, play_on_all_cores, summary
+from .clock import StandsStill, VirtualLoop
+from .faults import Fault
+from .record import OURS
+from .schedule import Result, play, result_of
+from .specs import write_files
+from .world import Parts
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("first", range(0, 200, 50))
+def test_no_schedule_breaks_a_rule(first: int) -> None:
+    assert list(failures(play_all(range(first, first + 50)))) == []
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_none_of_ten_thousand_schedules_breaks_a_rule() -> None:
+    total = Result()
+    for part in play_on_all_cores(range(10_000), os.cpu_count() or 1):
+        total.add(part)
+    assert list(failures(total)) == []
+
+
+class Repeats(Client):
+    """Sends a create again after an unknown outcome, without looking."""
+
+    async def create_job(self, body: CreateJob) -> Job:
+        while True:
+            try:
+                return await super().create_job(body)
+            except TransientError:
+                await self.sleep(1)
+
+
+class TakesFailureForNothing(Client):
+    """Takes a listing that failed for an empty one."""
+
+    async def jobs_page(self, *args: Any, **kwargs: Any) -> Page[Job]:
+        try:
+            return await super().jobs_page(*args, **kwargs)
+        except ApiError:
+            return Page[Job](object="list", data=[], has_more=False)
+
+
+class IgnoresOwners(Client):
+    """Takes every job for ours."""
+
+    async def jobs_page(self, *args: Any, **kwargs: Any) -> Page[Job]:
+        page = await super().jobs_page(*args, **kwargs)
+        jobs = [j.model_copy(update={"metadata": {**(j.metadata or {}), OWNER: OURS}}) for j in page.data]
+        return page.model_copy(update={"data": jobs})
+
+
+class ForgetsErrors(Run):
+    """Goes on destroying after an error."""
+
+    @property
+    def failed(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("planted", "caught"),
+    [
+        (Parts(client=Repeats), "a create is never repeated"),
+        (Parts(client=TakesFailureForNothing), "what a listing showed is not created again"),
+        (Parts(client=IgnoresOwners), "foreign jobs are left alone"),
+        (Parts(tries=ForgetsErrors), "nothing is destroyed after an error"),
+    ],
+    ids=["repeats a create", "takes a failed listing for an empty one", "ignores owners", "destroys after an error"],
+)
+def test_a_planted_bug_is_caught_within_two_hundred_schedules(planted: Parts, caught: str, tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    for seed in range(200):
+        town = play(seed, files, tmp_path, planted)
+        if any(words.startswith(caught) for words in town.record.broken):
+            assert f"--seed {seed}" in "\n".join(failures(result_of(town, seed)))
+            return
+    pytest.fail("200 schedules did not notice")
+
+
+@pytest.mark.parametrize("seed", [3, 626])
+def test_a_seed_always_plays_the_same(seed: int, tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    first, again = (play(seed, files, tmp_path).record.trace for _ in range(2))
+    assert first == again
+    assert len(first) > 3
+
+
+def test_one_command_plays_a_seed_again() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.simulation", "--seed", "3"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "create" in done.stdout
+    assert done.stdout.endswith("everything held\n")
+
+
+def test_every_fault_and_rule_stands_in_the_documentation() -> None:
+    page = (ROOT / "docs" / "simulation.md").read_text()
+    played = play_all(range(40))
+    missing = [name for name in (*Fault, *played.checks) if name not in page]
+    assert missing == []
+    assert set(played.faults) <= set(Fault)
+    assert "40 schedules" in summary(played, 1)
+
+
+def test_time_passes_at_once_where_everybody_sleeps() -> None:
+    async def sleeper() -> float:
+        await asyncio.gather(asyncio.sleep(86_400), asyncio.to_thread(str))
+        return asyncio.get_running_loop().time()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(sleeper()) == pytest.approx(86_400)
+
+
+def test_a_world_in_which_everybody_waits_for_another_says_so() -> None:
+    async def stuck() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    loop = VirtualLoop()
+    waiting = loop.create_task(stuck())
+    with pytest.raises(StandsStill):
+        loop.run_until_complete(waiting)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        loop.run_until_complete(waiting)
+    loop.close()
