@@ -8,9 +8,10 @@ at the job after an error before they repeat themselves.
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import quote
@@ -21,7 +22,17 @@ from reconciler.api.answers import BASE_URL_HINT, Reply, parse
 from reconciler.api.retry import Backoff, Clock, OnRetry, Retrier, Sleep
 from reconciler.api.server import Server
 from reconciler.api.transport import Transport
-from reconciler.api.types import Checkpoint, CreateJob, Event, FileObject, Job, Page
+from reconciler.api.types import (
+    Checkpoint,
+    CreateJob,
+    Event,
+    FileObject,
+    Job,
+    Page,
+    Permission,
+    Upload,
+    UploadPart,
+)
 from reconciler.errors import (
     ApiError,
     NoAnswer,
@@ -39,7 +50,7 @@ if TYPE_CHECKING:
     import httpx
 
 M = TypeVar("M", bound=BaseModel)
-Row = TypeVar("Row", Checkpoint, Event, FileObject)
+Row = TypeVar("Row", Checkpoint, Event, FileObject, Permission)
 
 PAGE = 100
 JOBS = "/fine_tuning/jobs"
@@ -215,6 +226,72 @@ class Client:
         """Send one multipart body to the files, once."""
         return parse(await self._send("POST", "/files", content=content, headers=headers), FileObject)
 
+    async def delete_file(self, file_id: str) -> None:
+        """Delete a file.
+
+        Raises:
+            Conflict: a job needs it.
+        """
+        await self._delete(f"/files/{_segment(file_id)}")
+
+    async def begin_upload(self, name: str, size: int) -> Upload:
+        """Begin to send a file of ``size`` bytes in parts. One that is begun and not completed expires by itself.
+
+        Raises:
+            Unsupported: this server takes files whole.
+        """
+        body = {"filename": name, "bytes": size, "purpose": "fine-tune", "mime_type": "application/jsonl"}
+
+        async def once() -> Upload:
+            return parse(await self._send("POST", "/uploads", content=json.dumps(body).encode()), Upload)
+
+        try:
+            return await self.retrier.read(once)
+        except NotFound as error:
+            raise Unsupported(f"This server takes no files in parts: {error.message}", status=error.status) from error
+
+    async def send_part(self, upload_id: str, content: AsyncIterable[bytes], headers: Mapping[str, str]) -> UploadPart:
+        """Send one multipart body as a part of an upload, once."""
+        path = f"/uploads/{_segment(upload_id)}/parts"
+        return parse(await self._send("POST", path, content=content, headers=headers), UploadPart)
+
+    async def complete_upload(self, upload_id: str, part_ids: Sequence[str], md5: str) -> Upload:
+        """Make a file of parts, in this order; sent once."""
+        content = json.dumps({"part_ids": list(part_ids), "md5": md5}).encode()
+        return parse(await self._send("POST", f"/uploads/{_segment(upload_id)}/complete", content=content), Upload)
+
+    async def cancel_upload(self, upload_id: str) -> None:
+        """Give an upload up; sent once."""
+        await self._send("POST", f"/uploads/{_segment(upload_id)}/cancel", content=b"")
+
+    # Models
+
+    async def permissions(self, model: str) -> list[Permission]:
+        """Read which projects may use a model or a checkpoint, whole."""
+        return [row async for row in self._rows(_permissions_path(model), Page[Permission], {"limit": str(PAGE)})]
+
+    async def grant(self, model: str, projects: Sequence[str]) -> None:
+        """Let projects use a model. After an unknown outcome, only those are asked for again that are not let in."""
+        patience = self.retrier.patience()
+        left = list(projects)
+        while left:
+            try:
+                await self._send("POST", _permissions_path(model), content=json.dumps({"project_ids": left}).encode())
+            except TransientError as error:
+                await patience.after(error)
+                granted = {permission.project_id for permission in await self.permissions(model)}
+                left = [project for project in left if project not in granted]
+            else:
+                return
+
+    async def revoke(self, model: str, permission_id: str) -> None:
+        """Take one permission back."""
+        await self._delete(f"{_permissions_path(model)}/{_segment(permission_id)}")
+
+    async def delete_model(self, model: str) -> None:
+        """Delete a fine-tuned model, for good."""
+        await self._delete(f"/models/{_segment(model)}")
+
     # The wire
 
     async def _send(
@@ -231,6 +308,21 @@ class Client:
         reply = await self._transport.send(method, path, params=params, content=content, headers=headers)
         self.server_time = reply.time or self.server_time
         return reply
+
+    async def _delete(self, path: str) -> None:
+        """Delete what is there. After an unknown outcome, that it is gone is what was asked for."""
+        patience = self.retrier.patience()
+        while True:
+            try:
+                await self._send("DELETE", path)
+            except TransientError as error:
+                await patience.after(error)
+            except NotFound:
+                if not patience.failures:
+                    raise
+                return
+            else:
+                return
 
     async def _get(self, path: str, model: type[M], params: Mapping[str, str] | None = None) -> M:
         async def once() -> M:
@@ -284,6 +376,10 @@ def _unsupported(verb: str, error: ApiError) -> Unsupported:
 
 def _job_path(job_id: str) -> str:
     return f"{JOBS}/{_segment(job_id)}"
+
+
+def _permissions_path(model: str) -> str:
+    return f"/fine_tuning/checkpoints/{_segment(model)}/permissions"
 
 
 def _segment(identifier: str) -> str:

@@ -7,23 +7,24 @@ whatever machine, the next one finds it in the list.
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
+import functools
 import os
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Protocol
 
 from reconciler.api.answers import clean
 from reconciler.api.client import Client, proves_nothing_happened
+from reconciler.api.forms import Form, changed
 from reconciler.api.types import FileObject
-from reconciler.errors import DataError, TransientError
-
-Progress = Callable[[int, int], None]
+from reconciler.api.uploads import LargeFile, Memory, Parts, Progress, upload_in_parts
+from reconciler.cache import Cache
+from reconciler.errors import DataError, TransientError, Unsupported
 
 PURPOSE = "fine-tune"
-_CHUNK = 2**20
 _REFUSED = frozenset({"error", "failed", "deleted", "deleting", "cancelled", "expired"})
 
 
@@ -59,58 +60,44 @@ async def upload(client: Client, path: Path, name: str, digest: str, on_progress
         DataError: the file cannot be read, is not what was hashed, or was not stored whole.
         ApiError: the server refused it, or gave no answer.
     """
-    try:
-        with await asyncio.to_thread(path.open, "rb") as file:
-            form = _Form(file, path, name, digest, on_progress)
+    with _readable(path):
+        file = await asyncio.to_thread(path.open, "rb")
+        with file:
+            before = size, _ = _state(file)
+
+            def check(sent: str) -> None:
+                if sent != digest or _state(file) != before:
+                    raise changed(path)
+
+            form = Form(
+                file,
+                size,
+                blob="file",
+                filename=name,
+                fields={"purpose": PURPOSE},
+                digest=digest,
+                check=check,
+                on_progress=lambda sent: on_progress(sent, size) if on_progress is not None else None,
+            )
             stored = await client.send_file(form, form.headers)
+    return _whole(stored, path, size)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if stored.bytes is not None and stored.bytes != form.size:
+
+
+def _whole(stored: FileObject, path: Path, size: int) -> FileObject:
+    if stored.bytes is not None and stored.bytes != size:
         raise DataError(
-            f"The server stored {stored.bytes} of the {form.size} bytes of {path} (file {stored.id}).",
+            f"The server stored {stored.bytes} of the {size} bytes of {path} (file {stored.id}).",
             hint="Nothing was started with it. Look for a proxy or a limit in between, and run again.",
         )
     return stored
-
-
-class _Form:
-    """A file as the body of a request, read while it is sent."""
-
-    def __init__(self, file: BinaryIO, path: Path, name: str, digest: str, on_progress: Progress | None) -> None:
-        self._file, self._path, self._digest, self._on_progress = file, path, digest, on_progress
-        self._before = self.size, _ = _state(file)
-        boundary = f"reconciler-{digest}"  # no content holds its own digest
-        self._head = (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n{PURPOSE}\r\n'
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
-            "Content-Type: application/jsonl\r\n\r\n"
-        ).encode()
-        self._tail = f"\r\n--{boundary}--\r\n".encode()
-        self.headers = {
-            "Content-Type": f"multipart/form-data; boundary={boundary}",
-            "Content-Length": str(len(self._head) + self.size + len(self._tail)),
-        }
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        sha, sent = hashlib.sha256(), 0
-
-        def read() -> bytes:
-            chunk = self._file.read(min(_CHUNK, self.size - sent))
-            sha.update(chunk)
-            return chunk
-
-        yield self._head
-        while chunk := await asyncio.to_thread(read):
-            sent += len(chunk)
-            yield chunk
-            if self._on_progress is not None:
-                self._on_progress(sent, self.size)
-        if sent != self.size or sha.hexdigest() != self._digest or _state(self._file) != self._before:
-            raise DataError(
-                f"{self._path} changed after it was checked, so it was not sent.",
-                hint="Run again when it is at rest.",
-            )
-        yield self._tail
 
 
 def _state(file: BinaryIO) -> tuple[int, int]:
@@ -123,7 +110,7 @@ class Uploads:
 
     ``root`` is the repository that paths are relative to. ``on_progress`` is told a path, bytes sent, and bytes in all.
     ``patience`` bounds, in seconds, the wait for a server to process a file. Servers exist that never say so; past the
-    bound the job's own checks decide.
+    bound the job's own checks decide. ``cut`` says which files go in parts; how far those are is kept in ``cache``.
     """
 
     def __init__(
@@ -133,11 +120,15 @@ class Uploads:
         *,
         on_progress: Callable[[str, int, int], None] | None = None,
         patience: float = 60.0,
+        cache: Cache | None = None,
+        cut: Parts | None = None,
     ) -> None:
         self._client = client
         self._root = root
         self._on_progress = on_progress
         self._patience = patience
+        self._cache = cache or Cache(None)
+        self._cut = cut or Parts()
         self._listed: list[FileObject] | None = None
         self._listing = asyncio.Lock()
         self._ids: dict[str, str] = {}
@@ -177,6 +168,9 @@ class Uploads:
         told = self._on_progress
         progress: Progress | None = None if told is None else lambda sent, total: told(file.path, sent, total)
         patience = self._client.retrier.patience()
+        if file.size > self._cut.threshold:
+            with contextlib.suppress(Unsupported):  # then the server may take it whole
+                return await self._in_parts(file, name, progress)
         while True:
             try:
                 return await upload(self._client, self._root / file.path, name, file.digest, progress)
@@ -184,6 +178,15 @@ class Uploads:
                 await patience.after(error)
                 if not proves_nothing_happened(error) and (arrived := await self._find(file, anew=True)):
                     return arrived
+
+    async def _in_parts(self, file: Content, name: str, progress: Progress | None) -> FileObject:
+        path = self._root / file.path
+        large = LargeFile(path, name, file.digest, file.size)
+        memory = Memory(self._client, self._cache)
+        find = functools.partial(self._find, file, anew=True)
+        with _readable(path):
+            stored = await upload_in_parts(self._client, large, self._cut, memory, find=find, on_progress=progress)
+        return _whole(stored, path, file.size)
 
     async def _processed(self, stored: FileObject, file: Content, deadline: float) -> None:
         """Wait until the server has looked at the file, or the deadline has passed."""

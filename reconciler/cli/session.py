@@ -105,7 +105,7 @@ class Session:
         """Return what applies for these specs; a server that shows jobs of ours is known to keep metadata."""
         return World(
             api=self.client,
-            files=Uploads(self.client, self.repository.root, on_progress=self.progress.upload),
+            files=Uploads(self.client, self.repository.root, on_progress=self.progress.upload, cache=self.cache),
             owner=self.owner,
             specs=World.index(self.repository.desired),
             follower=self.progress,

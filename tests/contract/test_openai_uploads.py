@@ -7,7 +7,13 @@ from pathlib import Path
 
 import openai
 import pytest
-from contract_support import Work, jsonl
+from contract_support import KEY, Work, jsonl
+
+from reconciler.api.client import Client
+from reconciler.api.files import Uploads
+from reconciler.api.server import Server
+from reconciler.api.uploads import Parts
+from reconciler.spec.desired import DataFile
 
 
 def test_a_file_uploaded_in_chunks_can_be_trained_on(work: Work, tmp_path: Path) -> None:
@@ -84,3 +90,16 @@ def test_what_is_no_project_is_refused(work: Work, projects: list[str]) -> None:
 def test_a_base_model_has_no_permissions(work: Work) -> None:
     with pytest.raises(openai.NotFoundError):
         work.client.fine_tuning.checkpoints.permissions.create("gpt-4o-mini-2024-07-18", project_ids=["proj_a"])
+
+
+async def test_our_client_sends_a_large_file_that_the_openai_client_reads(
+    work: Work, server: str, tmp_path: Path
+) -> None:
+    content = jsonl("supervised", 300)
+    (tmp_path / "big.jsonl").write_bytes(content)
+    data = DataFile("big.jsonl", hashlib.sha256(content).hexdigest(), len(content), 300)
+    async with Client(Server("contract", server, KEY)) as client:
+        file_id = await Uploads(client, tmp_path, cut=Parts(threshold=1, size=10_000)).ensure(data)
+        assert await Uploads(client, tmp_path).ensure(data) == file_id
+    assert work.client.files.retrieve(file_id).filename == f"big.{data.digest[:16]}.jsonl"
+    assert work.client.files.content(file_id).read() == content

@@ -6,7 +6,7 @@ be null somewhere is optional. Source: the API reference, and the types of the `
 """
 
 from reconciler.api.types.base import Answer, Auto, Request
-from reconciler.api.types.files import FileObject, ModelObject
+from reconciler.api.types.files import FileObject, ModelObject, Upload, UploadPart
 from reconciler.api.types.graders import (
     Grader,
     LabelModelGrader,
@@ -27,6 +27,7 @@ from reconciler.api.types.jobs import (
     Job,
     JobError,
     Page,
+    Permission,
     Wandb,
 )
 from reconciler.api.types.method import (
@@ -62,6 +63,7 @@ __all__ = [
     "ModelObject",
     "MultiGrader",
     "Page",
+    "Permission",
     "PythonGrader",
     "ReinforcementHyperparameters",
     "ReinforcementMethod",
@@ -71,5 +73,7 @@ __all__ = [
     "SupervisedHyperparameters",
     "SupervisedMethod",
     "TextSimilarityGrader",
+    "Upload",
+    "UploadPart",
     "Wandb",
 ]

@@ -1,4 +1,4 @@
-"""Files and models."""
+"""Files, their uploads in parts, and models."""
 
 from __future__ import annotations
 
@@ -17,6 +17,23 @@ class FileObject(Answer):
     status: str | None = None
     status_details: str | None = None
     expires_at: int | None = None
+
+
+class Upload(Answer):
+    """A file that comes in parts. ``file`` is there once it is completed; ``expires_at`` is in Unix seconds."""
+
+    id: str
+    object: str = "upload"
+    expires_at: int
+    status: str
+    file: FileObject | None = None
+
+
+class UploadPart(Answer):
+    """A part of an upload."""
+
+    id: str
+    object: str = "upload.part"
 
 
 class ModelObject(Answer):

@@ -143,6 +143,15 @@ class Checkpoint(Answer):
     fine_tuning_job_id: str | None = None
 
 
+class Permission(Answer):
+    """A project's permission to use a checkpoint."""
+
+    id: str
+    object: str = "checkpoint.permission"
+    created_at: int
+    project_id: str
+
+
 T = TypeVar("T")
 
 
