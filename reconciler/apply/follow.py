@@ -72,7 +72,7 @@ async def follow(
         if todo.has_changes:
             outcomes += await execute(world, todo)
             visible_at = world.clock() + world.visible_within
-        elif began < visible_at and any(world.run.made(c) for c in view.plan.changes):
+        elif began < visible_at and any(world.run.did(c) for c in view.plan.changes):
             await world.sleep(poll.shortest)
         elif watched := _watched(view):
             await _until_one_changes(world, watched, poll)

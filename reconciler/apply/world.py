@@ -84,9 +84,9 @@ class Run:
         """Whether a job made by this run came back as ours."""
         return any(key[1] == Action.CREATE and result == "done" for key, result in self.results.items())
 
-    def made(self, change: Change) -> bool:
-        """Whether this run made the job that a change would create."""
-        return change.action is Action.CREATE and self.results.get(change.key) == "done"
+    def did(self, change: Change) -> bool:
+        """Whether this run made a change already; a plan that wants it again was made from an older listing."""
+        return self.results.get(change.key) == "done"
 
     def allows(self, change: Change, retries: int) -> bool:
         """Whether a change may be tried: nothing twice, and creates of a revision no oftener than ``retries`` allow."""

@@ -192,6 +192,23 @@ async def test_a_job_that_appears_while_a_slow_listing_is_read_is_waited_for(slo
     assert failures(plan, outcomes) == []
 
 
+async def test_a_resumed_job_that_the_listing_still_shows_as_paused_is_waited_for() -> None:
+    scene = Scene([spec()])
+    scene.server.own("triage", "paused")
+    scene.server.script["ftjob-1"] = list(TRAINS)
+    before = await scene.look()
+
+    async def late_look() -> View:
+        return before if scene.time.now < 3 else await scene.look()
+
+    world = scene.world(lag=3.0)
+    await execute(world, before.plan)
+    plan, outcomes = await follow(world, late_look, frozenset(), POLL)
+    assert scene.server.sent() == [("resume", "ftjob-1")]
+    assert scene.server.jobs["ftjob-1"].status == "succeeded"
+    assert failures(plan, outcomes) == []
+
+
 async def test_a_job_that_the_listing_never_shows_is_not_bought_again() -> None:
     scene = Scene([spec()])
     scene.server.lag = 10_000
