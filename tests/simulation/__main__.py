@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from .record import owner_of
 from .schedule import Result, play, result_of
 from .specs import write_files
 
@@ -72,6 +73,12 @@ def replay(seed: int) -> int:
     print(f"{town.quirks}\n{town.policy!r}\n")
     for at, *what in town.record.trace:
         print(f"{at:>9.3f}  {' '.join(map(str, what))}")
+    print("\nspecs at last")
+    for spec in town.desired:
+        print(f"  {spec.name}: revision {spec.revision}, {town.repository.specs[spec.name]}")
+    print("jobs at last")
+    for job in town.record.ours():
+        print(f"  {job.id}: {job.status}, {owner_of(job)}")
     print("\n" + "\n".join(town.record.broken or ["everything held"]))
     return 1 if town.record.broken else 0
 

@@ -20,7 +20,7 @@ def judge(record: Record, desired: Mapping[str, Desired], policy: Policy) -> Non
     lost = [job.id for job in record.ours() if job.live and _name(job) not in desired and not _kept(job, desired)]
     record.check("nothing lives without a spec", holds=not lost, words=f"{lost}")
     for spec in desired.values():
-        jobs = [j for j in record.ours() if _counts_for(j, spec, desired)]
+        jobs = [j for j in record.ours() if _may_count(j, spec, desired)]
         faults = list(_faults(spec, jobs, record, desired, policy))
         record.check("every spec has what it asks for", holds=not faults, words=f"{spec.name}: {faults}")
 
@@ -36,10 +36,16 @@ def _kept(job: LiveJob, desired: Mapping[str, Desired]) -> bool:
     return own is not None and any(spec.revision == own.revision for spec in desired.values())
 
 
-def _counts_for(job: LiveJob, spec: Desired, desired: Mapping[str, Desired]) -> bool:
+def _may_count(job: LiveJob, spec: Desired, desired: Mapping[str, Desired]) -> bool:
+    """Whether a job is one of a spec's revision: made under its name, or under one that has no spec any more."""
     own = owner_of(job)
-    named = own is not None and (own.name == spec.name or own.name not in desired)
-    return named and own is not None and own.revision == spec.revision
+    return own is not None and own.revision == spec.revision and (own.name == spec.name or own.name not in desired)
+
+
+def _counts(job: LiveJob, spec: Desired, desired: Mapping[str, Desired]) -> bool:
+    """Whether it is so for certain: no other spec of the revision can have it."""
+    alone = sum(other.revision == spec.revision for other in desired.values()) == 1
+    return _may_count(job, spec, desired) and (alone or _name(job) == spec.name)
 
 
 def _faults(
@@ -75,7 +81,7 @@ def _excused(
         return True  # its predecessor was paused by hand, and may go on one day
     if isinstance(spec.model, Upstream):
         base = desired[spec.model.job]
-        return not _has_model([j for j in record.ours() if _counts_for(j, base, desired)])
+        return not _has_model([j for j in record.ours() if _counts(j, base, desired)])
     return False
 
 
