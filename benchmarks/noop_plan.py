@@ -18,7 +18,7 @@ def measure(specs: int, rounds: int) -> Measured:
     """Time the script, a first plan and a second one on a fleet of this size."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "repository"
-        make = [sys.executable, str(HERE / "fleet.py"), folder, OWNER, str(specs), str(JOBS_EACH)]
+        make = [sys.executable, str(HERE / "seeded.py"), folder, OWNER, str(specs), str(JOBS_EACH)]
         subprocess.run(make, check=True, env=environment())
         with serving(Path(folder) / "server") as url:
             minimal = [sys.executable, str(HERE / "minimal.py"), url, OWNER, "specs"]

@@ -1,6 +1,6 @@
 """Makes a repository of specs, and a server's database in which every one of them has been trained.
 
-Usage: ``python fleet.py DIRECTORY OWNER SPECS JOBS_EACH``. The repository is DIRECTORY/repository, the
+Usage: ``python seeded.py DIRECTORY OWNER SPECS JOBS_EACH``. The repository is DIRECTORY/repository, the
 server's directory DIRECTORY/server. Of each spec's jobs the newest is of its present revision, the others are of
 older ones. Most have succeeded; every twentieth spec's job is active: paused, as its spec wants it, so that nothing
 trains meanwhile.
