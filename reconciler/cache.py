@@ -64,6 +64,9 @@ class Cache:
 
         if self._connection is None and self._path is not None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            ignore = self._path.with_name(".gitignore")
+            if not ignore.exists():
+                ignore.write_text("*\n")  # the embedded server's key and data live beside it
             db = sqlite3.connect(self._path, timeout=1)
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = OFF")

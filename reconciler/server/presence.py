@@ -31,7 +31,10 @@ class Presence:
         return self.url.removesuffix("/v1") + "/healthz"
 
     def write(self, directory: Path) -> None:
-        """Announce the server, to this user only: the file holds the key."""
+        """Announce the server, to this user only: the file holds the key, so git must not take it either."""
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
         path = directory / f"{FILE}.{self.instance}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
