@@ -76,6 +76,24 @@ def test_an_earlier_attempt_is_not_kept_for_a_second_spec() -> None:
     assert acts(made) == [("create", "y", None)]
 
 
+@pytest.mark.parametrize("own", ["failed", "cancelled"])
+@pytest.mark.parametrize(("before", "counts"), [("succeeded", "2"), ("running", "2"), ("failed", "1")])
+def test_a_job_under_an_earlier_name_takes_the_place_of_one_that_came_to_nothing(
+    own: str, before: str, counts: str
+) -> None:
+    jobs = [job("1", own, name="new", error_code="server_error"), job("2", before, name="old", created_at=101)]
+    made = plan(spec("new", retry_limit=0), *jobs)
+    assert acts(made) == []
+    assert find(made, "new").job_id == counts
+
+
+def test_a_job_under_an_earlier_name_goes_first_to_a_spec_that_has_none() -> None:
+    jobs = [job("1", "failed", name="a", error_code="bad_data"), job("2", "succeeded", name="old", created_at=101)]
+    made = plan([spec("a"), spec("b")], *jobs)
+    assert acts(made) == []
+    assert (find(made, "a").job_id, find(made, "b").job_id) == ("1", "2")
+
+
 def test_a_second_job_of_a_renamed_spec_is_pruned() -> None:
     made = plan(spec("new"), job("1", name="old"), job("2", name="old", created_at=101))
     assert acts(made) == [("cancel", "old", "2")]
