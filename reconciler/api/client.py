@@ -28,6 +28,7 @@ from reconciler.api.types import (
     Event,
     FileObject,
     Job,
+    ModelObject,
     Page,
     Permission,
     Upload,
@@ -265,6 +266,10 @@ class Client:
         await self._send("POST", f"/uploads/{_segment(upload_id)}/cancel", content=b"")
 
     # Models
+
+    async def model(self, model: str) -> ModelObject:
+        """Retrieve what is known of a model."""
+        return await self._get(f"/models/{_segment(model)}", ModelObject)
 
     async def permissions(self, model: str) -> list[Permission]:
         """Read which projects may use a model or a checkpoint, whole."""
