@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.session import STATE, run_async
+
+if TYPE_CHECKING:
+    from reconciler.server.chaos.rules import Chaos
 
 
 @click.command()
@@ -31,21 +36,47 @@ from reconciler.cli.session import STATE, run_async
     show_default=True,
     help="How fast the simulated trainer goes.",
 )
+@click.option(
+    "--chaos",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Misbehave by the rules of a file, to test against: see docs/chaos.md.",
+)
 def command(
-    directory: Path, host: str, port: int, api_key: str | None, concurrency: int, trainer: str, speed: float
+    directory: Path,
+    host: str,
+    port: int,
+    api_key: str | None,
+    concurrency: int,
+    trainer: str,
+    speed: float,
+    chaos: Path | None,
 ) -> None:
     """Serve the fine-tuning API on this machine, until interrupted. Unfinished jobs go on at the next start."""
+    from reconciler.server.context import Settings  # noqa: PLC0415
     from reconciler.server.serve import serve  # noqa: PLC0415
+
+    rules, note = _chaos(chaos)
 
     run_async(
         serve(
             directory,
             host=host,
             port=port,
-            api_key=api_key,
             concurrency=concurrency,
             trainer=trainer,
             speed=speed,
-            ready=lambda url: click.echo(f"Serving {url}"),
+            settings=Settings(api_key=api_key, chaos=rules),
+            ready=lambda url: click.echo(f"Serving {url}{note}"),
         )
     )
+
+
+def _chaos(file: Path | None) -> tuple[Chaos | None, str]:
+    """Read the rules, and the words that say that they are at work."""
+    if file is None:
+        return None, ""
+    from reconciler.server.chaos.rules import load_chaos  # noqa: PLC0415
+
+    chaos = load_chaos(file, time.time())
+    return chaos, f" with chaos: {len(chaos.rules)} rules of {file}, seed {chaos.seed}"

@@ -41,6 +41,10 @@ def create_app(
     for router in (jobs.router, checkpoints.router, files.router, uploads.router, models.router):
         app.include_router(router, prefix="/v1", responses=REFUSALS)
     app.include_router(health.router)
+    if settings.chaos is not None:
+        from reconciler.server.chaos.layer import ChaosLayer  # noqa: PLC0415 - for tests only
+
+        app.add_middleware(ChaosLayer, chaos=settings.chaos, clock=clock)
     app.add_middleware(Guard, settings=settings)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

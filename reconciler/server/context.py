@@ -6,18 +6,23 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from fastapi import Request
 
 from reconciler.server.engine import Engine
 from reconciler.server.store import Store
 
+if TYPE_CHECKING:
+    from reconciler.server.chaos.rules import Chaos
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the server serves. Sizes are in bytes.
 
-    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another.
+    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``chaos``
+    makes it misbehave, for tests.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -27,6 +32,7 @@ class Settings:
     max_body: int = 4 * 1024 * 1024
     max_unfinished: int = 10_000
     instance: str = field(default_factory=lambda: secrets.token_hex(16))
+    chaos: Chaos | None = None
 
 
 @dataclass(frozen=True, slots=True)

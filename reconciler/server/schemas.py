@@ -178,6 +178,7 @@ class Health(_Shown):
     version: str
     instance: str
     training: bool
+    chaos: dict[str, Any] | None = None
 
 
 REFUSALS: dict[int | str, dict[str, Any]] = {

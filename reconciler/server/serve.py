@@ -26,10 +26,10 @@ async def serve(
     *,
     host: str = "127.0.0.1",
     port: int = DEFAULT_PORT,
-    api_key: str | None = None,
     concurrency: int = DEFAULT_CONCURRENCY,
     speed: float = 1.0,
     trainer: str = "simulated",
+    settings: Settings | None = None,
     ready: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests in progress are answered, jobs saved for the next start.
@@ -40,18 +40,18 @@ async def serve(
         UsageError: the host is not loopback and no key is set, or the address cannot be used.
         StoreError: the directory cannot be used.
     """
-    if not is_loopback(host) and not api_key:
+    settings = settings or Settings()
+    if not is_loopback(host) and not settings.api_key:
         raise UsageError(
             f"Without a key, {host} would let everybody in.",
             hint="Set an API key, or serve on 127.0.0.1.",
         )
     listener = _listen(host, port)
-    settings = Settings(api_key=api_key)
     with listener:
         async with running_app(
             directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings
         ) as app:
-            presence = Presence(_url(listener), os.getpid(), settings.instance, api_key)
+            presence = Presence(_url(listener), os.getpid(), settings.instance, settings.api_key)
 
             def announce() -> None:
                 presence.write(directory)
@@ -59,7 +59,7 @@ async def serve(
 
             config = uvicorn.Config(
                 app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
-                timeout_keep_alive=60, timeout_graceful_shutdown=5,
+                timeout_keep_alive=60, timeout_graceful_shutdown=5, date_header=settings.chaos is None,
             )  # fmt: skip
             try:
                 await _Server(config, announce).serve([listener])

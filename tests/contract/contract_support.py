@@ -21,9 +21,10 @@ from reconciler.api.types import MethodType
 KEY = "contract-key"
 PROGRAM = """
 import asyncio, pathlib, sys
+from reconciler.server.context import Settings
 from reconciler.server.serve import serve
-directory, key, speed = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-asyncio.run(serve(directory, port=0, api_key=key, speed=speed, ready=lambda url: print(url, flush=True)))
+directory, settings, speed = pathlib.Path(sys.argv[1]), Settings(api_key=sys.argv[2]), float(sys.argv[3])
+asyncio.run(serve(directory, port=0, settings=settings, speed=speed, ready=lambda url: print(url, flush=True)))
 """
 T = TypeVar("T")
 

@@ -21,9 +21,11 @@ def healthz(here: Annotated[Context, Depends(context)]) -> dict[str, object]:
         db.execute("SELECT 1 FROM lease").fetchone()
     if not here.engine.alive:
         raise Problem(503, "The engine has stopped; no job is trained.", code="engine_stopped")
+    chaos = here.settings.chaos
     return {
         "status": "ok",
         "version": __version__,
         "instance": here.settings.instance,
         "training": here.engine.training,
+        "chaos": chaos and chaos.report,
     }
