@@ -185,6 +185,9 @@ def test_a_bad_page_query_is_refused(http: httpx.Client, path: str, query: str) 
 )
 def test_an_odd_metadata_filter_is_refused_or_finds_nothing(http: httpx.Client, query: str) -> None:
     """It never widens the listing: a filter that is not understood must not match every job."""
+    form = {"file": ("a.jsonl", jsonl("supervised", 10))}
+    file = http.post("/files", files=form, data={"purpose": "fine-tune"}).json()["id"]
+    http.post("/fine_tuning/jobs", json={"model": "gpt-4o-mini", "training_file": file}).raise_for_status()
     answer = http.get(f"{http.base_url}fine_tuning/jobs?{query}")
     if answer.status_code == 200:
         assert answer.json()["data"] == []

@@ -123,11 +123,13 @@ def metadata_filter(query: QueryParams) -> list[tuple[str, str]] | None:
     """Read ``metadata[k]=v`` (several must all hold), or ``metadata=null``, which is None.
 
     Raises:
-        Problem: both forms at once, another value, or too many.
+        Problem: both forms at once, another value, too many, or a filter that is not understood: were it passed over, it
+            would match every job.
     """
-    pairs = [(k[9:-1], v) for k, v in query.multi_items() if k.startswith("metadata[") and k.endswith("]")]
+    given = [(k, v) for k, v in query.multi_items() if k.startswith("metadata")]
+    pairs = [(k[9:-1], v) for k, v in given if k.startswith("metadata[") and k.endswith("]")]
     bare = query.getlist("metadata")
-    if bare and (pairs or set(bare) != {"null"}):
+    if len(pairs) + len(bare) < len(given) or (bare and (pairs or set(bare) != {"null"})):
         words = "Use metadata[key]=value, or metadata=null alone."
         raise Problem(400, words, code="invalid_value", param="metadata")
     if len(pairs) > _MOST_FILTERS:
