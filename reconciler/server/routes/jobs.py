@@ -123,8 +123,8 @@ def metadata_filter(query: QueryParams) -> list[tuple[str, str]] | None:
     """Read ``metadata[k]=v`` (several must all hold), or ``metadata=null``, which is None.
 
     Raises:
-        Problem: both forms at once, another value, too many, or a filter that is not understood: were it passed over, it
-            would match every job.
+        Problem: both forms at once, another value, too many, or a filter that is not understood, which would match
+            every job if it were passed over.
     """
     given = [(k, v) for k, v in query.multi_items() if k.startswith("metadata")]
     pairs = [(k[9:-1], v) for k, v in given if k.startswith("metadata[") and k.endswith("]")]
