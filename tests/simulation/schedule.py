@@ -103,7 +103,8 @@ async def _trouble(town: Town) -> None:
 
 
 def _machine(chance: random.Random) -> Machine:
-    return Machine(chance.choice((MemoryCache(), Cache(None))), chance.choice((0.0, -3600.0, 900.0)))
+    cache, skew = chance.choice((MemoryCache(), Cache(None))), chance.choice((0.0, -3600.0, 900.0))
+    return Machine(cache, skew, attempts=chance.choice((1, 2, 6)))
 
 
 async def _reconciles(town: Town, machine: Machine, tempo: float) -> None:

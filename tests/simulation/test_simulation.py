@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,17 @@ from reconciler.api.types import CreateJob, Job, Page
 from reconciler.apply.world import Run
 from reconciler.errors import ApiError, TransientError
 from reconciler.observe.ownership import OWNER
+from reconciler.spec.desired import DataFile
+from reconciler.spec.policy import Policy
 
 from .__main__ import failures, play_all, play_on_all_cores, summary
 from .clock import StandsStill, VirtualLoop
 from .faults import Fault
-from .record import OURS
+from .record import OURS, owner_of
 from .schedule import Result, play, result_of
+from .server import Course, Quirks
 from .specs import write_files
-from .world import Parts
+from .world import Machine, Manner, Parts, Town
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +46,29 @@ def test_none_of_ten_thousand_schedules_breaks_a_rule() -> None:
     for part in play_on_all_cores(range(10_000), os.cpu_count() or 1):
         total.add(part)
     assert list(failures(total)) == []
+
+
+async def _race(seed: int, files: Sequence[DataFile], root: Path) -> Counter[str]:
+    """Let four reconcilers start at once, twice; count the jobs of each name that nobody cancelled."""
+    town = Town(random.Random(seed), files, root, Quirks(lag=10.0), Policy())
+    town.server.course = lambda: Course(queued=0, trains=3600)
+    for _ in range(3):
+        town.repository.add()
+    machines = [Machine() for _ in range(4)]
+    for _ in range(2):
+        errors = await asyncio.gather(*(town.reconcile(machine, Manner()) for machine in machines))
+        assert errors == [None] * 4
+        await asyncio.sleep(town.quirks.lag)
+    assert town.record.broken == []
+    return Counter(own.name for job in town.record.ours() if job.status != "cancelled" and (own := owner_of(job)))
+
+
+def test_four_reconcilers_at_once_on_a_lagging_list_leave_one_job_a_spec(tmp_path: Path) -> None:
+    files = write_files(tmp_path)
+    for seed in range(100):
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            kept = runner.run(_race(seed, files, tmp_path))
+        assert sorted(kept.values()) == [1, 1, 1]
 
 
 class Repeats(Client):

@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.api.client import Client
 from reconciler.api.files import Uploads
+from reconciler.api.retry import Backoff
 from reconciler.api.server import Server as Address
 from reconciler.apply.follow import Poll, View, follow
 from reconciler.apply.model import Result
@@ -85,10 +86,14 @@ REAL = Parts()
 
 @dataclass(frozen=True)
 class Machine:
-    """Where somebody reconciles from: its clock is ahead by ``skew`` seconds, its cache its own."""
+    """Where somebody reconciles from.
+
+    Its clock is ahead by ``skew`` seconds, its cache is its own, and it sends what may be repeated ``attempts`` times.
+    """
 
     cache: Cache = field(default_factory=MemoryCache)
     skew: float = 0.0
+    attempts: int = 6
 
 
 @dataclass(frozen=True)
@@ -198,7 +203,8 @@ class Town:
         def now() -> float:
             return Server.EPOCH + self.loop.time() + machine.skew
 
-        return self.parts.client(address, transport=wire, clock=now, random=self.chance.random)
+        backoff = Backoff(attempts=machine.attempts)
+        return self.parts.client(address, transport=wire, clock=now, random=self.chance.random, backoff=backoff)
 
     def _reconciler(self, client: Client, machine: Machine, manner: Manner) -> Reconciler:
         versions = self.repository.versions
