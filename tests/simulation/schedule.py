@@ -178,8 +178,9 @@ async def _at_rest(town: Town) -> bool:
 
 
 def _under_way(town: Town) -> list[str]:
-    """Jobs of revisions that specs ask for and that still train."""
-    wanted = {(spec.name, spec.revision) for spec in town.desired}
+    """Jobs that specs ask for and that still train; to a job that cannot be paused nothing more will happen."""
+    specs = [spec for spec in town.desired if not (spec.state == "paused" and town.quirks.no_pause)]
+    wanted = {(spec.name, spec.revision) for spec in specs}
     return [j.id for j in town.record.ours() if moving(j) and (o := owner_of(j)) and (o.name, o.revision) in wanted]
 
 

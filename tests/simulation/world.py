@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,15 +61,16 @@ class Silent:
 
 
 class Results(dict[Key, Result]):
-    """What became of each change; the first failure is timed."""
+    """What became of each change; the first failure is timed. What a server cannot do at all is no error."""
 
-    def __init__(self, run: Run, clock: Callable[[], float]) -> None:
+    def __init__(self, run: Run, server: Server) -> None:
         super().__init__()
-        self._run, self._clock = run, clock
+        self._run, self._server = run, server
 
     def __setitem__(self, key: Key, result: Result) -> None:
-        if result == "failed" and self._run.failed is None:
-            self._run.failed = self._clock()
+        cannot = self._server.quirks.no_pause and key[1] in ("pause", "resume")
+        if result == "failed" and self._run.failed is None and not cannot:
+            self._run.failed = self._server.clock()
         super().__setitem__(key, result)
 
 
@@ -224,7 +225,7 @@ class Town:
             lag=self.quirks.lag,
             proven=bool(view.observed.jobs),
             concurrency=manner.concurrency,
-            run=self.parts.tries(results=Results(run, self.loop.time)),
+            run=self.parts.tries(results=Results(run, self.server)),
         )
 
     # People beside them
