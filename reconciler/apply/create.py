@@ -128,23 +128,36 @@ async def _undo(world: World, job: Job) -> str:
     return "it was cancelled at once."
 
 
+async def _once_listed(world: World, ownership: Ownership, ours: str) -> dict[str, Job]:
+    """List the jobs of an ownership as soon as a job of it is among them, or its listing has had time enough."""
+    deadline = world.clock() + world.visible_within
+    pause = 0.1
+    while True:
+        began = world.clock()
+        jobs = {job.id: job for job in await owned(world, ownership)}
+        if ours in jobs or began >= deadline:
+            return jobs
+        await world.sleep(pause)
+        pause = min(pause * 2, 5.0)
+
+
 async def resolve_duplicate(world: World, outcome: Outcome) -> Outcome:
     """After a create, settle with a racing reconciler that made a job of the same attempt: the older one stays.
 
-    Both sides follow the same rule, so exactly one job stays. A listing that cannot be read changes nothing: the next
-    run sees both jobs and cancels one.
+    Both sides follow the same rule, so exactly one job stays. Each decides only once the listing shows its own job: one
+    that lags would show neither side the other. A listing that cannot be read changes nothing: the next run sees both
+    jobs and cancels one.
     """
     change, ours = outcome.change, outcome.job_id or ""
     ownership = Ownership(world.owner, change.name, change.revision or "", change.attempt or 1)
     try:
-        jobs = {job.id: job for job in await owned(world, ownership)}
+        jobs = await _once_listed(world, ownership, ours)
         keeper = _keeper(jobs.values())
         if keeper is None or ours not in jobs:
             return outcome
         for job in jobs.values():
-            # A rival of the same second may have looked before our job was there, and think that it was alone.
-            unaware = keeper.id == ours and job.created_at == keeper.created_at
-            if job.id != keeper.id and not job.terminal and (job.id == ours or unaware):
+            # Ours and theirs: a rival may have looked before our job was there, and think that it was alone.
+            if job.id != keeper.id and not job.terminal:
                 await world.api.cancel_job(job.id)
         if keeper.id == ours or jobs[ours].terminal:
             return outcome

@@ -23,6 +23,7 @@ from reconciler.errors import (
     NotThisApi,
     OwnershipLost,
     ReconcilerError,
+    Unsupported,
 )
 from reconciler.plan.model import Action, Change, Plan
 
@@ -62,10 +63,13 @@ def _obstacle(world: World, change: Change) -> Outcome | None:
     """Say why a change may not run after what has happened, if so."""
     if world.run.halted:
         detail = "skipped: every change would meet the same error"
+    elif change.action in world.run.lacking:
+        detail = f"blocked: {world.run.lacking[change.action]}"
     elif world.run.failed and change.action is Action.CANCEL:
         detail = "skipped: after an error nothing is cancelled"
     else:
         return None
+    world.run.results.setdefault(change.key, "skipped")
     return Outcome(change, "skipped", job_id=change.job_id, detail=detail)
 
 
@@ -116,8 +120,19 @@ async def _operate(world: World, change: Change, operation: Callable[[str], Awai
         if job.status not in TERMINAL:
             raise
         return Outcome(change, "done", job_id=job_id, detail=f"had ended before: {job.status}")
+    except Unsupported as error:
+        return _blocked(world, change, error)
     world.follower.job(change.name, job.status)
     return Outcome(change, "done", job_id=job_id)
+
+
+def _blocked(world: World, change: Change, error: Unsupported) -> Outcome:
+    """A server that cannot do it at all is no error: it is said once, and not asked again."""
+    if change.action not in world.run.lacking:
+        world.run.lacking[change.action] = str(error)
+        world.follower.note(f"{error} {error.hint}".strip())
+    detail = f"blocked: {world.run.lacking[change.action]}"
+    return Outcome(change, "skipped", job_id=change.job_id, detail=detail)
 
 
 _ACTS: dict[Action, Callable[[World, Change], Awaitable[Outcome]]] = {

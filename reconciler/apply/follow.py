@@ -74,7 +74,7 @@ async def follow(
             visible_at = world.clock() + world.visible_within
         elif began < visible_at and any(world.run.did(c) for c in view.plan.changes):
             await world.sleep(poll.shortest)
-        elif watched := _watched(view):
+        elif watched := _watched(world, view):
             await _until_one_changes(world, watched, poll)
         else:
             return view.plan, outcomes
@@ -95,10 +95,14 @@ def _todo(world: World, plan: Plan, approved: frozenset[str]) -> Plan:
     return Plan.of(plan.owner, plan.server, kept, plan.warnings)
 
 
-def _watched(view: View) -> dict[str, ObservedJob]:
-    """Find the jobs to wait for: this plan's, and where something waits also all that may free its way."""
-    named = {c.job_id for c in view.plan.changes}
-    waits = any(c.action is Action.WAIT for c in view.plan.changes)
+def _watched(world: World, view: View) -> dict[str, ObservedJob]:
+    """Find the jobs to wait for: this plan's, and where something waits also all that may free its way.
+
+    A job that this run has paused is not, even where the server shows it as one that waits to be started.
+    """
+    changes = [c for c in view.plan.changes if c.action is not Action.WAIT or c.job_id not in world.run.paused]
+    named = {c.job_id for c in changes}
+    waits = any(c.action is Action.WAIT for c in changes)
     jobs = view.observed.by_id.values()
     return {j.id: j for j in jobs if j.active and j.status != "paused" and (waits or j.id in named)}
 

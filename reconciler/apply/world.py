@@ -66,18 +66,24 @@ class Run:
 
     ``outcomes`` are those of all rounds; ``seen`` holds name, revision and attempt of every job a listing has shown:
     jobs cannot be deleted, so one that is no longer shown is still there. ``halted`` says that every further change
-    would meet the same error.
+    would meet the same error; ``lacking`` says by action why this server cannot do it at all.
     """
 
     results: dict[Key, Result] = field(default_factory=dict)
     seen: set[tuple[str, str, int]] = field(default_factory=set)
     halted: bool = False
+    lacking: dict[Action, str] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
         """Whether any change failed."""
         return "failed" in self.results.values()
+
+    @property
+    def paused(self) -> frozenset[str]:
+        """The ids of the jobs that this run has paused."""
+        return frozenset(key[2] for key, result in self.results.items() if (key[1], result) == (Action.PAUSE, "done"))
 
     @property
     def proven(self) -> bool:

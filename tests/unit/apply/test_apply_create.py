@@ -282,7 +282,7 @@ async def test_the_older_of_two_racing_jobs_stays() -> None:
     rival(scene, created_at=5)
     (outcome,) = await applied(scene)
     assert outcome.job_id != "ftjob-0"
-    assert scene.server.sent("cancel") == []
+    assert scene.server.live("triage") == [outcome.job_id]
 
 
 @pytest.mark.parametrize("created_at", [-5, 0, 5])
@@ -334,12 +334,22 @@ async def test_a_job_of_ours_that_has_ended_already_gives_way_to_nobody() -> Non
     assert scene.server.sent("cancel") == []
 
 
-async def test_a_job_of_ours_that_is_not_listed_yet_is_left_to_the_next_run() -> None:
+async def test_a_race_on_a_listing_that_lags_is_settled_once_both_jobs_are_listed() -> None:
     scene = Scene([spec()])
     rival(scene, created_at=-5)
     scene.server.lag = 30
     (outcome,) = await applied(scene)
+    assert (outcome.result, outcome.job_id) == ("done", "ftjob-0")
+    assert scene.server.live("triage") == ["ftjob-0"]
+
+
+async def test_a_job_of_ours_that_is_never_listed_is_left_to_the_next_run() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    scene.server.lag = 10_000
+    (outcome,) = await execute(scene.world(lag=20.0), (await scene.look()).plan)
     assert (outcome.result, outcome.job_id) == ("done", "ftjob-2")
+    assert 20 < scene.time.now < 40
     assert scene.server.sent("cancel") == []
 
 

@@ -20,7 +20,6 @@ from reconciler.errors import (
     NotThisApi,
     ServerFault,
     TrainingNotAvailable,
-    Unsupported,
 )
 from reconciler.spec.policy import MaxActive, Policy
 
@@ -177,9 +176,7 @@ async def test_a_job_that_ended_meanwhile_needs_nothing_more(verb: str, error: A
     assert (outcome.result, outcome.detail) == ("done", f"had ended before: {status}")
 
 
-@pytest.mark.parametrize(
-    "error", [InvalidRequest("no", status=400), Unsupported("cannot pause", status=404), NotFound("gone", status=404)]
-)
+@pytest.mark.parametrize("error", [InvalidRequest("no", status=400), NotFound("gone", status=404)])
 async def test_a_pause_that_is_refused_is_a_failed_outcome(error: ApiError) -> None:
     error.request_id = "req-7"
     scene = Scene([spec(state="paused")])

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from apply_support import LIMITED, LOST, A, B, C, Fault, Scene, metrics, results, spec
 
-from reconciler.api.types import CreateJob, Event
+from reconciler.api.types import CreateJob, Event, Job
 from reconciler.apply.execute import execute
 from reconciler.apply.follow import Poll, View, failures, follow
 from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
-from reconciler.errors import InvalidRequest, NotAuthenticated, ServerFault, TransientError
+from reconciler.errors import InvalidRequest, NotAuthenticated, ServerFault, TransientError, Unsupported
 from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options
 from reconciler.spec.desired import Upstream
@@ -228,6 +228,72 @@ async def test_a_pause_that_has_no_effect_is_sent_once() -> None:
     scene.server.script["ftjob-1"] = TRAINS.copy()
     await follow(world, scene.look, frozenset({"ftjob-1"}), POLL)
     assert scene.server.sent() == [("pause", "ftjob-1")]
+
+
+async def test_a_server_that_cannot_pause_is_told_of_once_and_hinders_nothing_else() -> None:
+    names = ["a", "b", "c"]
+    scene = Scene([spec(name, state="paused") for name in names])
+    jobs = [
+        scene.server.own(name, status) for name, status in zip(names, ["running", "running", "queued"], strict=True)
+    ]
+    gone = scene.server.own("gone", "running")
+    for job in jobs:
+        scene.server.script[job.id] = TRAINS.copy()
+    scene.server.faults["pause"] = [Fault("before", Unsupported("This server cannot pause jobs", status=405))] * 9
+    view, world = await scene.look(), scene.world(concurrency=1)
+    outcomes = await execute(world, view.plan)
+    plan, later = await follow(world, scene.look, frozenset(j.id for j in view.observed.jobs), POLL)
+    skipped = [("pause", "a", "skipped"), ("pause", "b", "skipped"), ("cancel", "gone", "done")]
+    assert results(outcomes) == skipped
+    assert results(later) == [("pause", "c", "skipped")]
+    assert {o.detail for o in (*outcomes, *later)} == {"", "blocked: This server cannot pause jobs (HTTP 405)"}
+    assert scene.server.sent() == [("pause", jobs[0].id), ("cancel", gone.id)]
+    assert [note for note in scene.told.notes if "cannot pause" in note] == ["This server cannot pause jobs (HTTP 405)"]
+    assert {j.status for j in scene.server.jobs.values()} == {"succeeded", "cancelled"}
+    assert not plan.has_changes
+
+
+async def test_a_paused_job_that_is_shown_as_queued_is_not_waited_for() -> None:
+    scene = Scene([spec(state="paused"), spec("other", B)])
+    paused = scene.server.own("triage")
+    other = scene.server.own("other", revision=B)
+    scene.server.script[other.id] = TRAINS.copy()
+
+    async def pause_job(job_id: str) -> Job:
+        scene.server.calls.append(("pause", job_id))
+        return scene.server.status(job_id, "queued")
+
+    scene.server.pause_job = pause_job  # type: ignore[method-assign]
+    plan, outcomes = await converge(scene)
+    assert scene.server.sent() == [("pause", paused.id)]
+    assert scene.server.jobs[other.id].status == "succeeded"
+    assert (plan.has_changes, failures(plan, outcomes)) == (False, [])
+
+
+@pytest.mark.parametrize("statuses", [["pausing", "pausing", "paused"], ["running", "pausing", "paused"]])
+async def test_a_job_that_takes_its_time_to_pause_is_waited_for(statuses: list[str]) -> None:
+    scene = Scene([spec(state="paused")])
+    job = scene.server.own("triage")
+
+    async def pause_job(job_id: str) -> Job:
+        scene.server.calls.append(("pause", job_id))
+        scene.server.script[job_id] = statuses.copy()
+        return scene.server.status(job_id, statuses[0])
+
+    scene.server.pause_job = pause_job  # type: ignore[method-assign]
+    plan, outcomes = await converge(scene)
+    assert scene.server.sent() == [("pause", job.id)]
+    assert scene.server.jobs[job.id].status == "paused"
+    assert (plan.has_changes, failures(plan, outcomes)) == (False, [])
+
+
+async def test_a_job_that_is_pausing_is_resumed_once_it_has_paused_and_followed_through_the_queue() -> None:
+    scene = Scene([spec()])
+    job = scene.server.own("triage", "pausing")
+    scene.server.script[job.id] = ["pausing", "paused", "resuming", "queued", "running", "succeeded"]
+    await converge(scene)
+    assert scene.server.sent() == [("resume", job.id)]
+    assert scene.server.jobs[job.id].status == "succeeded"
 
 
 async def test_a_job_to_be_paused_is_paused_once_it_runs() -> None:
