@@ -47,6 +47,7 @@ class Reconciler:
             cache=self.cache,
             now=self.now,
             take_over=self.options.take_over,
+            shared={spec.name for spec in self.desired if spec.permissions or self.policy.permissions},
         )
         plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
         return View(plan, observed)

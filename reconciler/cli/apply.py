@@ -13,6 +13,7 @@ import click
 
 from reconciler.apply.follow import View, failures, follow
 from reconciler.apply.model import Outcome
+from reconciler.apply.permissions import Granted, apply_access
 from reconciler.apply.world import World
 from reconciler.cli.options import Where, Which, format_option, where_options, which_options
 from reconciler.cli.plan import rendered
@@ -108,7 +109,9 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
                     shown.close()
                     _report(plan, world.run.outcomes, [], run)  # what was done must not be lost
                     raise
-    return _report(plan, world.run.outcomes, failures(plan, world.run.outcomes) if run.wait else [], run)
+            granted = await apply_access(session.client, plan.access, revoke=not world.run.failed)
+    problems = failures(plan, world.run.outcomes) if run.wait else []
+    return _report(plan, world.run.outcomes, problems, run, granted)
 
 
 async def _follow(session: Session, reconciler: Reconciler, world: World, view: View) -> Plan:
@@ -125,22 +128,29 @@ def _merged(plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
     """Return the last plan with everything that was done on the way in place of what is left of it."""
     acted = {o.change.name for o in outcomes}
     rest = [c for c in plan.changes if c.name not in acted]
-    return Plan.of(plan.owner, plan.server, [*(o.change for o in outcomes), *rest], plan.warnings)
+    changes = [*(o.change for o in outcomes), *rest]
+    return Plan.of(plan.owner, plan.server, changes, plan.warnings, access=plan.access)
 
 
-def _report(last: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run) -> int:
+def _report(
+    last: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run, granted: Sequence[Granted] = ()
+) -> int:
     plan = _merged(last, outcomes)
     if run.form == "json":
         from reconciler.report.document import to_text  # noqa: PLC0415
         from reconciler.report.plan_json import outcomes_json  # noqa: PLC0415
 
-        click.echo(to_text(outcomes_json(plan, outcomes)), nl=False)
-    elif outcomes:
+        click.echo(to_text(outcomes_json(plan, outcomes, granted)), nl=False)
+    elif outcomes or granted:
+        from reconciler.report.access import render_granted  # noqa: PLC0415
         from reconciler.report.outcomes import render_outcomes  # noqa: PLC0415
 
         terminal = Terminal.of(sys.stdout)
-        click.echo(render_outcomes(outcomes, color=terminal.color, width=terminal.width), nl=False)
+        click.echo(render_granted(granted, color=terminal.color, width=terminal.width), nl=False)
+        if outcomes:
+            click.echo(render_outcomes(outcomes, color=terminal.color, width=terminal.width), nl=False)
     for problem in problems:
         click.echo(f"not converged: {clean(problem)}", err=True)
-    failed = not run.wait and any(o.result == "failed" for o in outcomes)
+    failed = not run.wait and any(o.result != "done" for o in outcomes)
+    failed = failed or any(end.result != "done" for end in granted)
     return 1 if problems or failed else 0

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reconciler.api.concurrently import concurrently
-from reconciler.api.types import Checkpoint, Job
+from reconciler.api.types import Checkpoint, Job, Permission
 from reconciler.cache import Cache
 from reconciler.errors import NotFound, PermanentError, Unsupported
 from reconciler.observe.listing import list_jobs
@@ -30,10 +30,12 @@ async def observe(
     cache: Cache,
     now: Callable[[], float],
     take_over: Sequence[str] = (),
+    shared: Collection[str] = (),
 ) -> Observed:
     """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
 
-    ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. Nothing on the server is changed.
+    ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. ``shared`` names the specs whose
+    models' permissions are read too. Nothing on the server is changed.
 
     Raises:
         UnreliableListing: the list of jobs contradicts itself.
@@ -56,6 +58,7 @@ async def observe(
         observed,
         checkpoints=await _checkpoints(client, missing, desired, observed),
         files=await _files(client, missing, observed),
+        permissions=await _permissions(client, [d for d in desired if d.name in shared], observed),
     )
 
 
@@ -150,6 +153,22 @@ async def _checkpoints(
 
     ids = sorted(wanted)
     return dict(zip(ids, await concurrently(read, ids), strict=True))
+
+
+async def _permissions(
+    client: Client, shared: Iterable[Desired], observed: Observed
+) -> dict[str, tuple[Permission, ...] | str]:
+    """Read who may use the models that specs have produced. Many keys may not ask: then nothing is known."""
+    jobs = (job for spec in shared for job in _candidates(spec, observed) if job.status == "succeeded")
+    models = sorted({job.fine_tuned_model for job in jobs if job.fine_tuned_model})
+
+    async def read(model: str) -> tuple[Permission, ...] | str:
+        try:
+            return tuple(await client.permissions(model))
+        except PermanentError as error:
+            return str(error)
+
+    return dict(zip(models, await concurrently(read, models), strict=True))
 
 
 async def _files(client: Client, missing: Iterable[Desired], observed: Observed) -> dict[str, FileInfo]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Self
 
-from reconciler.api.types import TERMINAL, Checkpoint, Job
+from reconciler.api.types import TERMINAL, Checkpoint, Job, Permission
 from reconciler.spec.desired import Desired
 
 
@@ -112,7 +112,7 @@ class Observed:
     jobs that claim our owner but cannot be read to why. ``adopted`` holds jobs made elsewhere, by id, as far as they
     exist; ``refused`` maps the ids of those that may not be adopted to why. ``taken`` holds the jobs of owners whose
     work is taken over. ``checkpoints`` (by job id, oldest first) and ``files`` (by file id) hold what this plan needs,
-    no more.
+    no more. ``permissions`` holds who may use a model, or why that cannot be read, for the models it was asked for.
     """
 
     jobs: tuple[ObservedJob, ...] = ()
@@ -122,6 +122,7 @@ class Observed:
     taken: tuple[ObservedJob, ...] = ()
     checkpoints: Mapping[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
+    permissions: Mapping[str, tuple[Permission, ...] | str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         """Be brief: ten thousand jobs are no help in a log, and asyncio.run takes the repr of what it returns."""

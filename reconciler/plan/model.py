@@ -79,12 +79,34 @@ class Change:
         return (*self.key, self.model or "")
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """What changes in who may use the model of a spec's job: the projects to let in, and those to shut out.
+
+    ``revoke`` pairs projects with the ids of their permissions. ``left`` names the projects that may use the model
+    without a word of ours. ``blocked`` says why nothing can be told.
+    """
+
+    name: str
+    model: str
+    grant: tuple[str, ...] = ()
+    revoke: tuple[tuple[str, str], ...] = ()
+    left: tuple[str, ...] = ()
+    blocked: str = ""
+
+    @property
+    def acts(self) -> bool:
+        """Whether it changes anything on the server."""
+        return bool(self.grant or self.revoke)
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that differs between desired and observed, in the order it will be applied.
 
     ``server`` is the base URL. ``warnings`` are said once, whatever the changes (a malformed job, for example).
-    ``unsafe`` is why this plan must not be applied without a flag; empty for a plan that may.
+    ``unsafe`` is why this plan must not be applied without a flag; empty for a plan that may. ``access`` is what
+    changes in who may use models, by name of the spec.
     """
 
     owner: str
@@ -92,6 +114,7 @@ class Plan:
     changes: tuple[Change, ...]
     warnings: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
+    access: tuple[Access, ...] = ()
 
     @classmethod
     def of(
@@ -101,9 +124,11 @@ class Plan:
         changes: Iterable[Change],
         warnings: Iterable[str] = (),
         unsafe: Iterable[str] = (),
+        access: Iterable[Access] = (),
     ) -> Plan:
         """Make a plan of changes in any order: equal inputs give equal plans."""
-        return cls(owner, server, tuple(sorted(changes, key=lambda c: c.order)), tuple(warnings), tuple(unsafe))
+        ordered = tuple(sorted(changes, key=lambda c: c.order))
+        return cls(owner, server, ordered, tuple(warnings), tuple(unsafe), tuple(sorted(access, key=lambda a: a.name)))
 
     @cached_property
     def summary(self) -> dict[str, int]:
@@ -113,11 +138,12 @@ class Plan:
     @property
     def has_changes(self) -> bool:
         """Whether applying it would do anything."""
-        return any(c.action.acts for c in self.changes)
+        return any(c.action.acts for c in self.changes) or any(a.acts for a in self.access)
 
     @cached_property
     def fingerprint(self) -> str:
         """A digest of owner, server and the acting changes: two plans with the same one do the same."""
         acting: list[Any] = [c.identity for c in self.changes if c.action.acts]
+        acting += [[a.name, a.model, a.grant, a.revoke] for a in self.access if a.acts]
         text = json.dumps([self.owner, self.server, acting], ensure_ascii=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]

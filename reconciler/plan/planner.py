@@ -12,6 +12,7 @@ from reconciler.observe.state import Observed, ObservedJob, counting
 from reconciler.plan.chain import Base, resolve
 from reconciler.plan.limits import admit, budget_limit, prune_limit
 from reconciler.plan.model import Action, Change, Plan
+from reconciler.plan.permissions import plan_access
 from reconciler.plan.table import Situation, Subject, adopts, decide, situation
 from reconciler.plan.words import short
 from reconciler.spec.desired import Desired, Upstream
@@ -71,7 +72,8 @@ def make_plan(
     changes = [c for c in changes if c.requires is None or c.requires in created]
 
     unsafe = [*_unsafe(prunes, observed, policy, options), *budget_limit(changes, specs, policy.budget)]
-    return Plan.of(owner, server, [*changes, *prunes], warnings(observed), unsafe)
+    access = [a for a in plan_access(desired, bound, observed, policy) if options.selects(a.name)]
+    return Plan.of(owner, server, [*changes, *prunes], warnings(observed), unsafe, access)
 
 
 def warnings(observed: Observed) -> list[str]:

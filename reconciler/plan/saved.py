@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.errors import StalePlan
-from reconciler.plan.model import Action, Change, Difference, Plan
+from reconciler.plan.model import Access, Action, Change, Difference, Plan
 from reconciler.plan.planner import Options
 from reconciler.spec.desired import Desired
 from reconciler.spec.policy import MaxPrune, Policy
@@ -69,6 +69,7 @@ def save(
         "changes": [dataclasses.asdict(change) for change in plan.changes],
         "warnings": list(plan.warnings),
         "unsafe": list(plan.unsafe),
+        "access": [dataclasses.asdict(access) for access in plan.access],
     }
     document["digest"] = digest(document)
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
@@ -114,7 +115,14 @@ def _read(document: Mapping[str, Any]) -> SavedPlan:
     ]
     options = dict(document["options"])
     return SavedPlan(
-        plan=Plan.of(document["owner"], document["server"], changes, document["warnings"], document["unsafe"]),
+        plan=Plan.of(
+            document["owner"],
+            document["server"],
+            changes,
+            document["warnings"],
+            document["unsafe"],
+            map(_access, document["access"]),
+        ),
         paths=tuple(document["paths"]),
         environment=document["environment"],
         options=Options(
@@ -131,6 +139,17 @@ def _read(document: Mapping[str, Any]) -> SavedPlan:
         policy=document["policy"],
         server=document["given"]["server"],
         owner=document["given"]["owner"],
+    )
+
+
+def _access(access: Mapping[str, Any]) -> Access:
+    return Access(
+        **{
+            **access,
+            "grant": tuple(access["grant"]),
+            "revoke": tuple((project, permission) for project, permission in access["revoke"]),
+            "left": tuple(access["left"]),
+        }
     )
 
 
@@ -209,3 +228,7 @@ def _actions(then: Plan, current: Plan) -> Iterator[str]:
     for identity, change in after.items():
         if identity not in before:
             yield f"{change.name}: {change.action} was not planned: {change.reason}"
+    grants, now_granted = ({a.name: (a.grant, a.revoke) for a in p.access if a.acts} for p in (then, current))
+    for name in sorted({*grants, *now_granted}):
+        if grants.get(name) != now_granted.get(name):
+            yield f"{name}: the permissions to be granted or taken back are others now"

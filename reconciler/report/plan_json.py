@@ -6,31 +6,35 @@ from collections.abc import Sequence
 from typing import Any
 
 from reconciler.apply.model import Outcome
+from reconciler.apply.permissions import Granted
 from reconciler.errors import ApiError, ReconcilerError
-from reconciler.plan.model import Change, Plan
+from reconciler.plan.model import Access, Change, Plan
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
     """Return the document of ``plan --format json``."""
-    return _document(plan, [change_json(c) for c in plan.changes])
+    return _document(plan, [change_json(c) for c in plan.changes], [access_json(a) for a in plan.access])
 
 
-def outcomes_json(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return the document of ``apply --format json``: the plan's, and what became of each change.
+def outcomes_json(plan: Plan, outcomes: Sequence[Outcome], granted: Sequence[Granted] = ()) -> dict[str, Any]:
+    """Return the document of ``apply --format json``: the plan's, and what became of each change and permission.
 
     A change that nothing was done for is ``skipped``. What was done beyond the plan (a duplicate that lost a race)
     comes last.
     """
     ends = {o.change: o for o in outcomes}
     planned = [_ended(c, ends.pop(c, None)) for c in plan.changes]
-    return _document(plan, [*planned, *(_ended(c, o) for c, o in ends.items())])
+    given = {end.access: end for end in granted}
+    access = [_given(a, given.get(a)) for a in plan.access]
+    return _document(plan, [*planned, *(_ended(c, o) for c, o in ends.items())], access)
 
 
-def _document(plan: Plan, changes: list[dict[str, Any]]) -> dict[str, Any]:
+def _document(plan: Plan, changes: list[dict[str, Any]], access: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "owner": plan.owner,
         "server": plan.server,
         "changes": changes,
+        "permissions": access,
         "summary": dict(plan.summary),
         "fingerprint": plan.fingerprint,
         "warnings": list(plan.warnings),
@@ -51,6 +55,26 @@ def change_json(change: Change) -> dict[str, Any]:
         "model": change.model,
         "requires": change.requires,
         "notes": list(change.notes),
+    }
+
+
+def access_json(access: Access) -> dict[str, Any]:
+    """Return what changes in who may use a model."""
+    return {
+        "name": access.name,
+        "model": access.model,
+        "grant": list(access.grant),
+        "revoke": [project for project, _ in access.revoke],
+        "left": list(access.left),
+        "blocked": access.blocked or None,
+    }
+
+
+def _given(access: Access, end: Granted | None) -> dict[str, Any]:
+    return access_json(access) | {
+        "outcome": end.result if end else "skipped",
+        "detail": end.detail if end else "",
+        "error": error_json(end.error) if end and end.error else None,
     }
 
 

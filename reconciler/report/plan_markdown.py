@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reconciler.plan.model import Action, Change, Plan
+from reconciler.report.access import access_markdown
 from reconciler.report.escape import code, exact, md
 from reconciler.report.style import LOOKS
 from reconciler.report.words import conclusion, matching, revision, sides
@@ -37,6 +38,7 @@ def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
     if len(rows) < len(shown):
         lines += [f"… and {len(shown) - len(rows)} more changes, too many to show here.", ""]
     lines += details
+    lines += access_markdown(plan.access)
     if quiet and shown:
         lines += [f"{matching(quiet)}.", ""]
     lines += [f"<sub>Fingerprint <code>{plan.fingerprint}</code></sub>"]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reconciler.plan.model import Action, Change, Difference, Plan
+from reconciler.report.access import put_access
 from reconciler.report.escape import clean, exact
 from reconciler.report.layout import Page, cells, pad, widest
 from reconciler.report.style import LOOKS, Span
@@ -66,6 +67,7 @@ def render_plan(plan: Plan, *, color: bool, width: int | None, verbose: bool = F
     if shown and quiet:
         page.line("    ", (matching(len(quiet)), "dim"))
     _put_notes(page, quiet)
+    put_access(page, plan.access)
     page.blank()
     for warning in plan.warnings:
         page.line(("Warning: ", "warn"), clean(warning), hang=9)

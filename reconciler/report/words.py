@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from reconciler.plan.model import Action, Difference, Plan
 from reconciler.report.escape import exact
@@ -26,6 +26,16 @@ def counts(summary: Mapping[str, int]) -> str:
     return ", ".join(parts)
 
 
+def access_counts(plan: Plan) -> Iterator[str]:
+    """Yield ``2 permissions to grant`` and ``1 permission to revoke``, as far as there are any."""
+    for verb, count in (
+        ("grant", sum(len(a.grant) for a in plan.access)),
+        ("revoke", sum(len(a.revoke) for a in plan.access)),
+    ):
+        if count:
+            yield f"{count} {'permission' if count == 1 else 'permissions'} to {verb}"
+
+
 def matching(count: int) -> str:
     """Return how many jobs are as their specs want them."""
     return "1 job matches its spec" if count == 1 else f"{count} jobs match their specs"
@@ -35,11 +45,11 @@ def conclusion(plan: Plan) -> str:
     """Return the last line of a plan: what applying it comes to."""
     if not plan.changes:
         return "No changes. There are no specs, and no jobs of this owner."
-    if plan.summary[Action.NONE] == len(plan.changes):
+    if plan.summary[Action.NONE] == len(plan.changes) and not plan.has_changes:
         return f"No changes. {matching(len(plan.changes))}."
     if not plan.has_changes:
         return f"Nothing to apply: {counts(plan.summary)}."
-    return f"Plan: {counts(plan.summary)}."
+    return f"Plan: {', '.join([counts(plan.summary), *access_counts(plan)])}."
 
 
 def revision(digest: str | None, attempt: int | None) -> str:

@@ -204,7 +204,7 @@ class Spec(Section):
     adopt: Annotated[AdoptJob | None, Field(description="Bind a job made elsewhere to this spec.")] = None
     permissions: Annotated[
         list[Annotated[str, Field(pattern=_PROJECT)]],
-        Field(max_length=100, description="Projects (proj_...) that may use the resulting checkpoints."),
+        Field(max_length=100, description="Projects (proj_...) that may use the resulting model."),
     ] = []
 
     def canonical_method(self) -> dict[str, Any]:

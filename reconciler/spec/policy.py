@@ -42,4 +42,7 @@ class Policy(_Section):
     max_active: MaxActive = MaxActive()
     max_prune: MaxPrune = MaxPrune()
     budget: Budget = Budget()
+    permissions: Annotated[
+        tuple[str, ...], Field(description="Projects (or globs) whose access specs alone decide on.")
+    ] = ()
     on_cancelled: Literal["block", "recreate"] = "block"

@@ -484,3 +484,61 @@ async def test_a_list_that_repeats_itself_ends() -> None:
         with pytest.raises(errors.UnreliableListing):
             await client.files()
     assert len(wire.requests) == 2
+
+
+# Permissions and deleting
+
+
+def permission(project: str) -> dict[str, Any]:
+    return {"id": f"cp_{project}", "created_at": 1, "project_id": project}
+
+
+async def test_after_an_unknown_outcome_only_those_are_granted_again_that_are_not_in() -> None:
+    wire = Wire(refusal(500), page(permission("proj_a")), reply({}))
+    async with connect(wire) as client:
+        await client.grant("ft:m:o:s:1", ["proj_a", "proj_b"])
+    assert [r.method for r in wire.requests] == ["POST", "GET", "POST"]
+    assert json.loads(wire.requests[-1].content) == {"project_ids": ["proj_b"]}
+    assert wire.requests[0].url.raw_path == b"/v1/fine_tuning/checkpoints/ft%3Am%3Ao%3As%3A1/permissions"
+
+
+async def test_a_grant_that_had_its_effect_is_not_repeated() -> None:
+    wire = Wire(httpx.ReadError("dropped"), page(permission("proj_a")))
+    async with connect(wire) as client:
+        await client.grant("ft:m", ["proj_a"])
+    assert [r.method for r in wire.requests] == ["POST", "GET"]
+
+
+async def test_to_grant_nothing_asks_nobody() -> None:
+    wire = Wire(refusal(500))
+    async with connect(wire) as client:
+        await client.grant("ft:m", [])
+    assert wire.requests == []
+
+
+DELETES: list[tuple[str, Callable[[Client], Awaitable[None]]]] = [
+    ("/files/file-1", lambda client: client.delete_file("file-1")),
+    ("/models/ft:m", lambda client: client.delete_model("ft:m")),
+    ("/fine_tuning/checkpoints/ft:m/permissions/cp_1", lambda client: client.revoke("ft:m", "cp_1")),
+]
+
+
+@pytest.mark.parametrize(("path", "delete"), DELETES)
+async def test_what_is_gone_after_an_unknown_outcome_was_deleted(
+    path: str, delete: Callable[[Client], Awaitable[None]]
+) -> None:
+    wire = Wire(httpx.ReadError("dropped"), refusal(404))
+    async with connect(wire) as client:
+        await delete(client)
+    assert wire.calls == [f"DELETE {path}"] * 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(404, errors.NotFound), (409, errors.Conflict), (403, errors.NotPermitted)]
+)
+async def test_a_refused_delete_is_sent_once(status: int, kind: type[errors.ApiError]) -> None:
+    wire = Wire(refusal(status))
+    async with connect(wire) as client:
+        with pytest.raises(kind):
+            await client.delete_file("file-1")
+    assert len(wire.requests) == 1

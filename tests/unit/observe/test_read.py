@@ -238,3 +238,54 @@ async def test_a_refused_listing_is_no_observation() -> None:
 
     with pytest.raises(NotPermitted):
         await seen(Closed(Live("a", 1)), [spec()])
+
+
+class Permitting(Fleet):
+    """Answers for permissions too, with a status."""
+
+    status = 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if not request.url.path.endswith("/permissions"):
+            return super().__call__(request)
+        self.calls.append("permissions")
+        rows = [{"id": "cp_1", "created_at": 1, "project_id": "proj_a"}]
+        return self.answer({"object": "list", "data": rows, "has_more": False}, self.status)
+
+
+def permitting(status: int = 200) -> Permitting:
+    fleet = Permitting(
+        Live("a", 1, more={"fine_tuned_model": "ft:a"}), Live("b", 2, name="b", revision=OLD, status="running")
+    )
+    fleet.status = status
+    return fleet
+
+
+async def permissions(fleet: Permitting, *shared: str) -> Any:
+    async with fleet.client() as client:
+        found = await observe(
+            client,
+            OURS,
+            [spec(), spec("b", revision="f" * 16)],
+            cache=Cache(None),
+            now=lambda: float(NOW),
+            shared=shared,
+        )
+    return found.permissions
+
+
+async def test_permissions_are_read_of_the_models_that_are_asked_for() -> None:
+    fleet = permitting()
+    found = await permissions(fleet, "triage", "b")
+    assert [p.project_id for p in found["ft:a"]] == ["proj_a"]
+    assert fleet.calls.count("permissions") == 1
+    assert await permissions(permitting(), "b") == {}
+
+
+async def test_a_key_that_may_not_see_permissions_knows_why() -> None:
+    assert "HTTP 403" in (await permissions(permitting(403), "triage"))["ft:a"]
+
+
+async def test_permissions_that_fail_for_now_fail_the_observation() -> None:
+    with pytest.raises(ServerFault):
+        await permissions(permitting(500), "triage")
