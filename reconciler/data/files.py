@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from reconciler.api.types.method import MethodType
 from reconciler.api.types.rows import RowError, check_rows
@@ -41,6 +41,16 @@ class FileFacts:
     size: int
     rows: int
     odd: str = ""
+
+
+class Inspector(Protocol):
+    """Whoever knows training files: those on disk, or those of a commit."""
+
+    def inspect(self, path: str, method: MethodType, *, minimum: int = 10) -> FileFacts:
+        """Say what is in a file, or raise DataError."""
+
+    def save(self) -> None:
+        """Keep what was learnt for the next time."""
 
 
 class DataFiles:

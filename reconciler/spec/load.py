@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from reconciler.cache import Cache
-from reconciler.data.files import DataFiles
+from reconciler.data.files import DataFiles, Inspector
 from reconciler.errors import DataError, Problem, SpecError, UsageError
 from reconciler.spec import documents
 from reconciler.spec.chains import explain, ordered
@@ -53,11 +53,13 @@ def load(
     cache: Cache | None = None,
     files: bool = True,
     unwritten: Mapping[SpecFile, bytes] | None = None,
+    data: Inspector | None = None,
 ) -> Repository:
     """Load the specs of files, directories, or ``-`` for ``stdin``.
 
     With ``files=False`` no training file is looked at: digests and revisions are then empty, and the result is good
     for names only. ``unwritten`` holds the content of files that are to be written, and are read like the others.
+    ``data`` knows the training files, instead of the disk.
 
     Raises:
         SpecError: with every problem of all files, or those of ``reconciler.yaml``.
@@ -67,7 +69,8 @@ def load(
     for file, content in (unwritten or {}).items():
         found.specs.read(file, content)
     root, config, gatherer = found.root, found.config, found.specs
-    resolver = _Resolver(root, config, gatherer, DataFiles(root, cache) if files else None)
+    known = (data or DataFiles(root, cache)) if files else None
+    resolver = _Resolver(root, config, gatherer, known)
     desired = resolver.resolve()
     return Repository(
         root, config, desired, environment, tuple(dict.fromkeys(resolver.warnings)), tuple(paths), empty=gatherer.empty
@@ -132,7 +135,7 @@ def _require_relative(given: str) -> None:
 class _Resolver:
     """Follows what specs refer to: each other, training files, policy."""
 
-    def __init__(self, root: Path, config: Config, gathered: Gatherer, data: DataFiles | None) -> None:
+    def __init__(self, root: Path, config: Config, gathered: Gatherer, data: Inspector | None) -> None:
         self._root = root
         self._allowed = config.policy.allowed_models
         self._gathered = gathered
