@@ -22,9 +22,19 @@ def job_of(name: str, desired: tuple[Desired, ...], observed: Observed) -> Obser
         return job
     if jobs := observed.by_name.get(name) or [j for j in observed.by_id.values() if j.id == name]:
         return max(jobs, key=lambda j: (j.created_at, j.id))
+    require_known(name, desired, observed)
+    raise UsageError(f"{name} has no job yet.", hint="See what it waits for: reconciler plan")
+
+
+def require_known(name: str, desired: tuple[Desired, ...], observed: Observed) -> None:
+    """Make sure that a spec or a job of ours has this name.
+
+    Raises:
+        UsageError: none has; names that are close are suggested.
+    """
     names = sorted({*observed.by_name, *(spec.name for spec in desired)})
     if name in names:
-        raise UsageError(f"{name} has no job yet.", hint="See what it waits for: reconciler plan")
+        return
     near = difflib.get_close_matches(name, names, n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     raise UsageError(f"No spec and no job of ours is called {name[:80]!r}.{guess}", hint="List them: reconciler status")

@@ -7,6 +7,8 @@ COMMANDS = {
     "status": "Show where each job stands.",
     "events": "Show what happened to a job.",
     "checkpoints": "Show a job's checkpoints.",
+    "history": "Show all jobs of a spec, with commits.",
+    "trace": "Find where a model comes from.",
     "outputs": "Print the models the specs produced.",
     "import": "Write specs for jobs made elsewhere.",
     "pause": "Set specs to paused, in place.",
