@@ -111,7 +111,7 @@ def render_history(
         page.blank()
     for note in notes:
         page.line(("Note: ", "warn"), clean(note), hang=6)
-    page.line((_conclusion(name, attempts), "title"))
+    page.line((conclusion(name, attempts), "title"))
     return str(page)
 
 
@@ -153,7 +153,8 @@ def _error(attempt: Attempt) -> list[list[Span]]:
     return [[("error  ", "dim"), (clean(why), "bad")]] if why else []
 
 
-def _conclusion(name: str, attempts: Sequence[Attempt]) -> str:
+def conclusion(name: str, attempts: Sequence[Attempt]) -> str:
+    """Return the last line: how many jobs of how many revisions, and the tokens they were trained on."""
     if not attempts:
         return f"{clean(name)} has no job yet."
     revisions = len({attempt.job.revision for attempt in attempts})
