@@ -24,20 +24,19 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """The losses of one job by step, in order, thinned to at most ``MOST_POINTS``; the first and the last are kept."""
+    """The losses of one job by step, in order, thinned to at most ``MOST_POINTS``; the first and the last are kept.
+
+    ``final_valid`` is the last loss over the whole validation file, else over a batch of it.
+    """
 
     train: tuple[Point, ...] = ()
     valid: tuple[Point, ...] = ()
+    final_valid: float | None = None
 
     @property
     def final_train(self) -> float | None:
         """The last training loss."""
         return self.train[-1][1] if self.train else None
-
-    @property
-    def final_valid(self) -> float | None:
-        """The last validation loss."""
-        return self.valid[-1][1] if self.valid else None
 
 
 async def read_losses(client: Client, jobs: Sequence[ObservedJob], cache: Cache) -> dict[str, Losses]:
@@ -76,10 +75,12 @@ async def _checkpoint_data(client: Client, job_id: str) -> list[Mapping[str, Any
 def measured(rows: Sequence[Mapping[str, Any]]) -> Losses:
     """Make curves of what was measured at steps; of several rows of one step the first that has a number counts.
 
-    The validation loss is that over the whole file where a server measures it, else that of a batch.
+    Of the two losses that a server may measure on the validation file, over all of it (dear, so seldom) and over a
+    batch, the curve shows the one that was measured more often.
     """
-    full = _curve(rows, "full_valid_loss")
-    return Losses(_curve(rows, "train_loss"), full or _curve(rows, "valid_loss"))
+    full, batch = _curve(rows, "full_valid_loss"), _curve(rows, "valid_loss")
+    last = full or batch
+    return Losses(_curve(rows, "train_loss"), max(full, batch, key=len), last[-1][1] if last else None)
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> tuple[Point, ...]:
@@ -111,9 +112,10 @@ def _thinned(points: Sequence[Point]) -> tuple[Point, ...]:
 
 def _recall(value: object) -> Losses | None:
     match value:
-        case {"train": [*train], "valid": [*valid]}:
+        case {"train": [*train], "valid": [*valid], "final_valid": float() | None as final}:
             try:
-                return Losses(*(tuple((float(step), float(loss)) for step, loss in curve) for curve in (train, valid)))
+                curves = (tuple((float(step), float(loss)) for step, loss in curve) for curve in (train, valid))
+                return Losses(*curves, final_valid=final)
             except (TypeError, ValueError):
                 return None
     return None

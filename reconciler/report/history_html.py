@@ -60,7 +60,7 @@ th,td{{padding:.5rem .8rem;text-align:left;vertical-align:top;white-space:nowrap
 th{{color:var(--soft);font-weight:500}}
 tbody tr{{border-top:1px solid var(--line)}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums}}
-td.wide{{min-width:14rem;white-space:normal;overflow-wrap:anywhere}}
+td.wide{{min-width:17rem;white-space:normal;overflow-wrap:break-word}}
 code{{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}}
 small{{display:block;color:var(--soft)}}
 .good{{color:var(--good)}}.bad{{color:var(--bad)}}
