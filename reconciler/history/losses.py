@@ -114,8 +114,11 @@ def _recall(value: object) -> Losses | None:
     match value:
         case {"train": [*train], "valid": [*valid], "final_valid": float() | None as final}:
             try:
-                curves = (tuple((float(step), float(loss)) for step, loss in curve) for curve in (train, valid))
-                return Losses(*curves, final_valid=final)
+                return Losses(_points(train), _points(valid), final)
             except (TypeError, ValueError):
                 return None
     return None
+
+
+def _points(stored: Sequence[Any]) -> tuple[Point, ...]:
+    return tuple((float(step), float(loss)) for step, loss in stored)
