@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--chaos",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Misbehave by the rules of a file, to test against: see docs/chaos.md.",
 )

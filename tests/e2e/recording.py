@@ -16,6 +16,7 @@ import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.server.app import create_app
+from reconciler.server.chaos.rules import Chaos
 from reconciler.server.context import Settings
 from reconciler.server.engine import Engine
 from reconciler.server.store import Store
@@ -128,13 +129,15 @@ def within(seconds: float, holds: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def recording(
-    directory: Path, *, speed: float = 2.0, key: str | None = None, concurrency: int = 4
+    directory: Path, *, speed: float = 2.0, key: str | None = None, concurrency: int = 4, chaos: Chaos | None = None
 ) -> Iterator[Recording]:
     """Serve a directory until the block ends."""
     store = Store(directory)
     engine = Engine(store, SimulatedTrainer(speed=speed), concurrency=concurrency)
-    recorder = Recorder(create_app(store, engine, Settings(api_key=key)))
-    config = uvicorn.Config(recorder, http="h11", ws="none", lifespan="off", log_config=None, access_log=False)
+    recorder = Recorder(create_app(store, engine, Settings(api_key=key, chaos=chaos)))
+    config = uvicorn.Config(
+        recorder, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, date_header=chaos is None
+    )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

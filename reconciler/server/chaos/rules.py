@@ -107,11 +107,12 @@ class ChaosFile(_Strict):
 
 @dataclass
 class Chaos:
-    """Rules at work, and what came of them so far. ``started`` is in Unix seconds."""
+    """Rules at work, as long as they are ``on``, and what came of them so far. ``started`` is in Unix seconds."""
 
     seed: int
     rules: Sequence[Rule]
     started: float
+    on: bool = True
     memory: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
@@ -122,7 +123,7 @@ class Chaos:
         """Return the faults that strike a request, in the order of the rules."""
         faults: list[Fault] = []
         for place, rule in enumerate(self.rules):
-            if not rule.match.about(asked):
+            if not (self.on and rule.match.about(asked)):
                 continue
             self._matched[place] += 1
             number = self._matched[place]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,7 +17,8 @@ from serving import Serve, create, reach, retrieve, upload
 
 from reconciler.errors import UsageError
 from reconciler.server.chaos.exchange import Asked
-from reconciler.server.chaos.rules import Chaos, load_chaos, parse_chaos
+from reconciler.server.chaos.faults import AnyFault
+from reconciler.server.chaos.rules import Chaos, Match, load_chaos, parse_chaos
 from reconciler.server.context import Settings
 
 JOBS = "/fine_tuning/jobs"
@@ -280,3 +282,11 @@ def test_pausing_and_resuming_take_their_time(chaotic: Chaotic) -> None:
     reach(client, job_id, "paused")
     assert client.post(f"{path}/resume").json()["status"] == "resuming"
     assert client.post(f"{path}/cancel").json()["status"] == "cancelled"
+
+
+def test_the_document_names_every_fault_and_every_key() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "chaos.md").read_text(encoding="utf-8")
+    kinds = [get_args(fault.model_fields["kind"].annotation)[0] for fault in get_args(AnyFault)]
+    options = {name for fault in get_args(AnyFault) for name in fault.model_fields} - {"kind"}
+    assert [kind for kind in kinds if f"\n| `{kind}` |" not in text] == []
+    assert [name for name in (*options, *Match.model_fields) if not re.search(rf"`{name}\b", text)] == []
