@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconciler.api.client import Client
 from reconciler.apply.execute import execute
@@ -26,7 +27,8 @@ _FASTEST_ANSWER = 0.1
 class Reconciler:
     """Everything one reconcile is made from.
 
-    ``server`` is what plans call the server; ``now`` gives Unix seconds.
+    ``server`` is what plans call the server; ``now`` gives Unix seconds; ``root`` is the repository's, None where plans
+    need not count the rows of changed data.
     """
 
     client: Client
@@ -37,6 +39,7 @@ class Reconciler:
     options: Options
     cache: Cache
     now: Callable[[], float]
+    root: Path | None = None
 
     async def look(self) -> View:
         """Observe the server and plan."""
@@ -48,6 +51,7 @@ class Reconciler:
             now=self.now,
             take_over=self.options.take_over,
             shared={spec.name for spec in self.desired if spec.permissions or self.policy.permissions},
+            root=self.root,
         )
         plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
         return View(plan, observed)

@@ -99,6 +99,7 @@ class Session:
             options,
             self.cache,
             time.time,
+            self.repository.root,
         )
 
     def world(self, observed: Observed, concurrency: int) -> World:

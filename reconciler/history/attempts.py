@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,14 +11,12 @@ from reconciler.cache import Cache
 from reconciler.errors import PermanentError
 from reconciler.history.commits import Content, Past, Version
 from reconciler.history.losses import Losses, read_losses
-from reconciler.observe.state import Observed, ObservedJob
+from reconciler.observe.state import FileInfo, Observed, ObservedJob
 from reconciler.plan.planner import bind
 from reconciler.spec.desired import Desired
 
 if TYPE_CHECKING:
     from reconciler.api.client import Client
-
-_CONTENT_NAME = re.compile(r".*\.([0-9a-f]{16})\.[^.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +90,10 @@ async def read_origins(client: Client, jobs: Sequence[ObservedJob], past: Past) 
 async def _digests(client: Client, file_ids: Sequence[str]) -> dict[str, str]:
     async def look(file_id: str) -> str | None:
         try:
-            match = _CONTENT_NAME.fullmatch((await client.file(file_id)).filename)
+            file = await client.file(file_id)
         except PermanentError:
             return None
-        return match[1] if match else None
+        return FileInfo(file.filename, file.bytes).digest
 
     found = zip(file_ids, await concurrently(look, file_ids), strict=True)
     return {file_id: digest for file_id, digest in found if digest is not None}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.api.concurrently import concurrently
@@ -13,8 +14,9 @@ from reconciler.errors import NotFound, PermanentError, Unsupported
 from reconciler.observe.listing import list_jobs
 from reconciler.observe.memory import FIELDS, Reading, pack, unpack
 from reconciler.observe.ownership import refusal
+from reconciler.observe.rows import Pair, changed_rows
 from reconciler.observe.state import FileInfo, Observed, ObservedJob
-from reconciler.spec.desired import Adopt, Desired, Upstream
+from reconciler.spec.desired import Adopt, DataFile, Desired, Upstream
 
 if TYPE_CHECKING:
     from reconciler.api.client import Client
@@ -31,11 +33,13 @@ async def observe(
     now: Callable[[], float],
     take_over: Sequence[str] = (),
     shared: Collection[str] = (),
+    root: Path | None = None,
 ) -> Observed:
     """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
 
     ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. ``shared`` names the specs whose
-    models' permissions are read too. Nothing on the server is changed.
+    models' permissions are read too. With the repository's ``root``, the rows of changed data are counted. Nothing on
+    the server is changed.
 
     Raises:
         UnreliableListing: the list of jobs contradicts itself.
@@ -54,10 +58,12 @@ async def observe(
         taken=_ordered(job for other in others for job in _readable(other).values()),
     )
     missing = [d for d in desired if d.state == "running" and _may_need_a_job(d, observed)]
+    files = await _files(client, missing, observed)
     return replace(
         observed,
         checkpoints=await _checkpoints(client, missing, desired, observed),
-        files=await _files(client, missing, observed),
+        files=files,
+        rows=await changed_rows(client, root, _pairs(missing, observed, files), cache) if root else {},
         permissions=await _permissions(client, [d for d in desired if d.name in shared], observed),
     )
 
@@ -171,11 +177,27 @@ async def _permissions(
     return dict(zip(models, await concurrently(read, models), strict=True))
 
 
+def _newest(spec: Desired, observed: Observed) -> ObservedJob | None:
+    """Return the job of another revision that a diff compares with."""
+    return max(observed.others(spec), key=lambda j: (j.created_at, j.id), default=None)
+
+
+def _pairs(missing: Iterable[Desired], observed: Observed, files: Mapping[str, FileInfo]) -> Iterator[Pair]:
+    """Yield the data files that take the place of others."""
+    for spec in missing:
+        newest = _newest(spec, observed)
+        if newest is not None:
+            both = ((newest.training_file, spec.training_file), (newest.validation_file, spec.validation_file))
+            for old, new in both:
+                if old and old in files and isinstance(new, DataFile) and not files[old].holds(new.digest):
+                    yield Pair(old, files[old], new)
+
+
 async def _files(client: Client, missing: Iterable[Desired], observed: Observed) -> dict[str, FileInfo]:
     """Look up the data files of the jobs that a diff will compare with: only the diff needs them, so none is vital."""
     wanted: set[str] = set()
     for spec in missing:
-        newest = max(observed.others(spec), key=lambda j: (j.created_at, j.id), default=None)
+        newest = _newest(spec, observed)
         if newest is not None:
             wanted.update(f for f in (newest.training_file, newest.validation_file) if f)
     try:

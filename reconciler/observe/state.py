@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from typing import Any, Self
 
 from reconciler.api.types import TERMINAL, Checkpoint, Job, Permission
 from reconciler.spec.desired import Desired
+
+_CONTENT_NAME = re.compile(r".*\.([0-9a-f]{16})\.[^.]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,16 @@ class FileInfo:
     name: str
     size: int | None
 
+    @property
+    def digest(self) -> str | None:
+        """The first 16 hex digits of its content's SHA-256, where its name is made of them."""
+        match = _CONTENT_NAME.fullmatch(self.name)
+        return match[1] if match else None
+
+    def holds(self, digest: str) -> bool:
+        """Whether its name says that this is its content."""
+        return self.digest is not None and digest.startswith(self.digest)
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -112,7 +125,9 @@ class Observed:
     jobs that claim our owner but cannot be read to why. ``adopted`` holds jobs made elsewhere, by id, as far as they
     exist; ``refused`` maps the ids of those that may not be adopted to why. ``taken`` holds the jobs of owners whose
     work is taken over. ``checkpoints`` (by job id, oldest first) and ``files`` (by file id) hold what this plan needs,
-    no more. ``permissions`` holds who may use a model, or why that cannot be read, for the models it was asked for.
+    no more. ``rows`` says how many rows are added and removed, by the id of an old file and the digest of the data that
+    takes its place, as far as that is known. ``permissions`` holds who may use a model, or why that cannot be read, for
+    the models it was asked for.
     """
 
     jobs: tuple[ObservedJob, ...] = ()
@@ -122,6 +137,7 @@ class Observed:
     taken: tuple[ObservedJob, ...] = ()
     checkpoints: Mapping[str, tuple[Checkpoint, ...]] = field(default_factory=dict)
     files: Mapping[str, FileInfo] = field(default_factory=dict)
+    rows: Mapping[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     permissions: Mapping[str, tuple[Permission, ...] | str] = field(default_factory=dict)
 
     def __repr__(self) -> str:

@@ -6,7 +6,6 @@ Only what the spec states is compared: what a server filled in (``auto``, a seed
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,22 +16,18 @@ from reconciler.plan.model import Difference
 from reconciler.plan.words import is_snapshot_of
 from reconciler.spec.desired import DataFile, Desired, Upstream
 
-_CONTENT_NAME = re.compile(r".*\.([0-9a-f]{16})\.[^.]+")
-
 
 def difference(spec: Desired, model: str | None, old: ObservedJob, observed: Observed) -> tuple[Difference, ...]:
     """Compare a spec with a job of another revision. ``model`` is the base a chain resolved to, if it did."""
-    return tuple(_differences(spec, model, old, observed.files))
+    return tuple(_differences(spec, model, old, observed))
 
 
-def _differences(
-    spec: Desired, model: str | None, old: ObservedJob, files: Mapping[str, FileInfo]
-) -> Iterator[Difference]:
+def _differences(spec: Desired, model: str | None, old: ObservedJob, observed: Observed) -> Iterator[Difference]:
     if not _same_model(spec.model, model, old.model):
         new = describe(spec.model) if model is None or isinstance(spec.model, str) else model
         yield Difference("model", old.model, new)
-    yield from _file("training_file", spec.training_file, old.training_file, files)
-    yield from _file("validation_file", spec.validation_file, old.validation_file, files)
+    yield from _file("training_file", spec.training_file, old.training_file, observed)
+    yield from _file("validation_file", spec.validation_file, old.validation_file, observed)
     yield from _method(spec.method, old.method)
     if spec.suffix is not None and old.suffix is not None and spec.suffix != old.suffix:
         yield Difference("suffix", old.suffix, spec.suffix)
@@ -45,21 +40,24 @@ def _same_model(stated: str | Upstream, resolved: str | None, old: str) -> bool:
     return wanted is not None and (wanted == old or is_snapshot_of(old, wanted))
 
 
-def _file(
-    field: str, new: DataFile | str | None, old_id: str | None, files: Mapping[str, FileInfo]
-) -> Iterator[Difference]:
-    old = files.get(old_id) if old_id else None
-    match = _CONTENT_NAME.fullmatch(old.name) if old else None
-    content = new.digest if isinstance(new, DataFile) else None
-    if new == old_id or (content and match and content.startswith(match[1])):
+def _file(field: str, new: DataFile | str | None, old_id: str | None, observed: Observed) -> Iterator[Difference]:
+    old = observed.files.get(old_id or "")
+    if new == old_id or (isinstance(new, DataFile) and old and old.holds(new.digest)):
         return
-    before = f"{match[1][:8]}{_size(old)}" if old and match else old_id
+    rows = observed.rows.get((old_id or "", new.digest)) if isinstance(new, DataFile) else None
+    before = f"{old.digest[:8]}{_size(old, new, rows)}" if old and old.digest else old_id
     after = f"{new.digest[:8]} ({new.rows:,} rows, {new.size:,} bytes)" if isinstance(new, DataFile) else new
-    yield Difference(field, before, after)
+    yield Difference(field, before, after, *(rows or ()))
 
 
-def _size(file: FileInfo) -> str:
-    return "" if file.size is None else f" ({file.size:,} bytes)"
+def _size(old: FileInfo, new: DataFile | str | None, rows: tuple[int, int] | None) -> str:
+    facts = []
+    if rows and isinstance(new, DataFile):
+        added, removed = rows
+        facts.append(f"{new.rows - added + removed:,} rows")
+    if old.size is not None:
+        facts.append(f"{old.size:,} bytes")
+    return f" ({', '.join(facts)})" if facts else ""
 
 
 def _method(new: Mapping[str, Any], old: Mapping[str, Any]) -> Iterator[Difference]:

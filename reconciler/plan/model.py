@@ -35,11 +35,16 @@ _RANK = {action: rank for rank, action in enumerate(Action)}
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One field that differs from the newest job of another revision; None is 'left to the server'."""
+    """One field that differs from the newest job of another revision; None is 'left to the server'.
+
+    ``rows_added`` and ``rows_removed`` are there for data files whose contents are both known.
+    """
 
     field: str
     old: str | None
     new: str | None
+    rows_added: int | None = None
+    rows_removed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

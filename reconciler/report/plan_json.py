@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.apply.model import Outcome
 from reconciler.apply.permissions import Granted
 from reconciler.errors import ApiError, ReconcilerError
-from reconciler.plan.model import Access, Change, Plan
+from reconciler.plan.model import Access, Change, Difference, Plan
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -51,7 +51,7 @@ def change_json(change: Change) -> dict[str, Any]:
         "job_id": change.job_id,
         "revision": change.revision,
         "attempt": change.attempt,
-        "diff": [{"field": d.field, "old": d.old, "new": d.new} for d in change.diff],
+        "diff": [_difference_json(d) for d in change.diff],
         "model": change.model,
         "requires": change.requires,
         "notes": list(change.notes),
@@ -76,6 +76,14 @@ def _given(access: Access, end: Granted | None) -> dict[str, Any]:
         "detail": end.detail if end else "",
         "error": error_json(end.error) if end and end.error else None,
     }
+
+
+def _difference_json(difference: Difference) -> dict[str, Any]:
+    """Return one field's difference; the rows only where both contents are known."""
+    document: dict[str, Any] = {"field": difference.field, "old": difference.old, "new": difference.new}
+    if difference.rows_added is not None:
+        document |= {"rows_added": difference.rows_added, "rows_removed": difference.rows_removed}
+    return document
 
 
 def _ended(change: Change, outcome: Outcome | None) -> dict[str, Any]:

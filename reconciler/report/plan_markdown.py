@@ -8,7 +8,7 @@ from reconciler.plan.model import Action, Change, Plan
 from reconciler.report.access import access_markdown
 from reconciler.report.escape import code, exact, md
 from reconciler.report.style import LOOKS
-from reconciler.report.words import conclusion, matching, revision, sides
+from reconciler.report.words import conclusion, matching, revision, rows_changed, sides
 
 LONGEST = 60_000
 """Characters of a whole comment; hosts refuse one of 65,536."""
@@ -80,7 +80,7 @@ def _details(change: Change) -> str:
     for d in change.diff:
         old, new = sides(d)
         field = exact(d.field)
-        lines += [f"- {field}: {old}", f"+ {field}: {new}"]
+        lines += [f"- {field}: {old}", f"+ {field}: {new}{rows_changed(d)}"]
     body = "\n".join(lines)
     fence = "`" * max(3, _longest_run(body) + 1)
     title = f"{code(change.name)}: {len(change.diff)} field{'s' if len(change.diff) > 1 else ''} changed"

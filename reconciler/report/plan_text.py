@@ -12,7 +12,7 @@ from reconciler.report.access import put_access
 from reconciler.report.escape import clean, exact
 from reconciler.report.layout import Page, cells, pad, widest
 from reconciler.report.style import LOOKS, Span
-from reconciler.report.words import conclusion, matching, revision, sides
+from reconciler.report.words import conclusion, matching, revision, rows_changed, sides
 
 _LONGEST_NAME = 32
 _NARROWEST_REASON = 60
@@ -132,12 +132,13 @@ def _put_difference(page: Page, difference: Difference, left: list[Span | str], 
     old, new = sides(difference)
     before: Span = (old, "dim" if difference.old is None else "bad")
     after: Span = (new, "dim" if difference.new is None else "good")
+    rows = rows_changed(difference)
     arrow: Span = ("-> ", "dim")
-    if page.width is None or hang + cells(old) + 4 + cells(new) <= page.width:
-        page.line(*left, before, " ", arrow, after)
+    if page.width is None or hang + cells(old) + 4 + cells(new) + len(rows) <= page.width:
+        page.line(*left, before, " ", arrow, after, rows)
     else:
         page.line(*left, before, hang=hang)
-        page.line(" " * hang, arrow, after, hang=hang + 3)
+        page.line(" " * hang, arrow, after, rows, hang=hang + 3)
 
 
 def _put_notes(page: Page, quiet: Sequence[Change]) -> None:

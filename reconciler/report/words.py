@@ -69,6 +69,15 @@ def sides(difference: Difference, limit: int = LONGEST_VALUE) -> tuple[str, str]
     return _window(old, start, limit), _window(new, start, limit)
 
 
+def rows_changed(difference: Difference) -> str:
+    """Return ``: 30 added, 8 removed``, what stands after both values where rows were counted; else nothing."""
+    if difference.rows_added is None or difference.rows_removed is None:
+        return ""
+    if not difference.rows_added and not difference.rows_removed:
+        return ": the same rows in another order"
+    return f": {difference.rows_added:,} added, {difference.rows_removed:,} removed"
+
+
 def _window(text: str, start: int, limit: int) -> str:
     cut = text[start : start + limit]
     return ("…" if start else "") + cut + ("…" if start + limit < len(text) else "")

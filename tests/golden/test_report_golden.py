@@ -37,7 +37,7 @@ CREATE = Change(
     attempt=1,
     diff=(
         Difference("hyperparameters.n_epochs", "3", "4"),
-        Difference("training_file", "train.jsonl 8ac1d0f2 (200 rows)", "train.jsonl 77ab0e91 (214 rows)"),
+        Difference("training_file", "train.jsonl 8ac1d0f2 (200 rows)", "train.jsonl 77ab0e91 (214 rows)", 20, 6),
         Difference("seed", None, "7"),
     ),
     model="gpt-4.1-mini-2025-04-14",

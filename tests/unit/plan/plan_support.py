@@ -49,6 +49,7 @@ def plan(
     adopted: Iterable[ObservedJob] = (),
     checkpoints: Mapping[str, tuple[Checkpoint, ...]] | None = None,
     files: Mapping[str, FileInfo] | None = None,
+    rows: Mapping[tuple[str, str], tuple[int, int]] | None = None,
     malformed: Mapping[str, str] | None = None,
     now: float = NOW,
 ) -> Plan:
@@ -58,6 +59,7 @@ def plan(
         adopted={j.id: j for j in adopted},
         checkpoints=checkpoints or {},
         files=files or {},
+        rows=rows or {},
     )
     desired = [desired] if isinstance(desired, Desired) else desired
     return make_plan(OWNER, SERVER, desired, observed, policy, now, options)

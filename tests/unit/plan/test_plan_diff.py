@@ -123,6 +123,20 @@ def test_data_differs_by_its_content(new: Any, files: Any, old_id: str | None, e
 
 
 @pytest.mark.parametrize(
+    ("old", "before"),
+    [
+        (OTHER, "eeeeeeee (35 rows, 1,234,567 bytes)"),
+        (FileInfo(OTHER.name, None), "eeeeeeee (35 rows)"),
+        (FileInfo("upload.jsonl", 9), "file-1"),
+    ],
+)
+def test_rows_added_and_removed_are_told_where_they_were_counted(old: FileInfo, before: str) -> None:
+    was = job("ftjob-old", "succeeded", revision=B, training_file="file-1")
+    made = plan(spec(training_file=DATA), was, files={"file-1": old}, rows={("file-1", DATA.digest): (8, 3)})
+    assert Difference("training_file", before, NEW_DATA, 8, 3) in only(made).diff
+
+
+@pytest.mark.parametrize(
     ("new", "old_id", "expected"),
     [
         (None, None, []),

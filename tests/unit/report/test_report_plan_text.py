@@ -110,6 +110,20 @@ def test_warnings_and_dangers_stand_before_the_summary() -> None:
     assert shown.endswith("Warning: odd job\nUnsafe: 12 of 20 would go; use --allow-prune\n\nPlan: 1 to cancel.\n")
 
 
+@pytest.mark.parametrize(
+    ("counted", "said"),
+    [
+        ((1030, 8), "new: 1,030 added, 8 removed\n"),
+        ((0, 1), "new: 0 added, 1 removed\n"),
+        ((0, 0), "new: the same rows in another order\n"),
+        ((None, None), "new\n"),
+    ],
+)
+def test_changed_rows_stand_after_the_values(counted: tuple[int | None, int | None], said: str) -> None:
+    shown = text(Change("a", Action.CREATE, "r", diff=(Difference("training_file", "old", "new", *counted),)))
+    assert f"old -> {said}" in shown
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     diff = (Difference("training_file", "a.jsonl (200 rows) " * 3, "b" * 150),)

@@ -1,0 +1,142 @@
+"""Which rows of a data file are new: the old file is read from the server, the new one from the repository.
+
+Only a plan's words depend on it. So whatever goes wrong leaves the numbers out, and is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.api.concurrently import concurrently
+from reconciler.cache import Cache
+from reconciler.errors import ApiError
+from reconciler.observe.state import FileInfo
+from reconciler.spec.desired import DataFile
+
+if TYPE_CHECKING:
+    from reconciler.api.client import Client
+
+MOST_BYTES = 64_000_000
+"""Larger files are not compared."""
+MOST_ROWS = 1_000_000
+"""Files of more rows are not compared: each takes some hundred bytes of memory."""
+
+_PATIENCE = 60.0
+_AT_ONCE = 2
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A file on the server, and the data that takes its place."""
+
+    old_id: str
+    old: FileInfo
+    new: DataFile
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The old file's id and the new one's digest: neither ever stands for other content."""
+        return (self.old_id, self.new.digest)
+
+
+async def changed_rows(
+    client: Client, root: Path, pairs: Iterable[Pair], cache: Cache
+) -> dict[tuple[str, str], tuple[int, int]]:
+    """Count the rows that each pair adds and removes, by its key; what cannot be compared is left out.
+
+    Rows are lines that are not blank. One that stands twice counts twice, and their order does not matter. ``root`` is
+    the repository's.
+    """
+    server = client.server
+    kind = f"rows/1 {server.base_url} {server.organization} {server.project}"
+    known = _recall(cache.load(kind))
+    every = {pair.key: pair for pair in pairs}
+    wanted = {key: pair for key, pair in every.items() if key not in known and _comparable(pair)}
+
+    async def count(pair: Pair) -> tuple[int, int] | None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                return await _count(client, root, pair)
+        except (ApiError, OSError, _Incomparable):  # a time-out is an OSError
+            return None
+
+    counted = zip(wanted, await concurrently(count, wanted.values(), limit=_AT_ONCE), strict=True)
+    fresh = {key: numbers for key, numbers in counted if numbers is not None}
+    cache.store(kind, {" ".join(key): list(numbers) for key, numbers in fresh.items()})
+    return {key: numbers for key, numbers in (known | fresh).items() if key in every}
+
+
+def _recall(stored: Mapping[str, object]) -> dict[tuple[str, str], tuple[int, int]]:
+    known = {}
+    for key, value in stored.items():
+        match key.split(" "), value:
+            case [old, new], [int(added), int(removed)]:
+                known[old, new] = (added, removed)
+    return known
+
+
+def _comparable(pair: Pair) -> bool:
+    return (pair.old.size or 0) <= MOST_BYTES and pair.new.size <= MOST_BYTES and pair.new.rows <= MOST_ROWS
+
+
+class _Incomparable(Exception):
+    """A file is too large, or not what it should be."""
+
+
+async def _count(client: Client, root: Path, pair: Pair) -> tuple[int, int]:
+    before, after = _Rows(), _Rows()
+    await client.download(pair.old_id, before.take)
+    before.end()
+    if pair.old.size not in (None, before.size) or not before.digest.hexdigest().startswith(pair.old.digest or ""):
+        raise _Incomparable
+    for piece in _pieces(root / pair.new.path):
+        after.take(piece)
+    after.end()
+    if after.digest.hexdigest() != pair.new.digest:
+        raise _Incomparable
+    return (after.rows - before.rows).total(), (before.rows - after.rows).total()
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+class _Rows:
+    """The rows of a file that comes in pieces: how often each occurs, by its digest."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[bytes] = Counter()
+        self.size = 0
+        self.digest = hashlib.sha256()
+        self._count = 0
+        self._rest = b""
+
+    def take(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size > MOST_BYTES:
+            raise _Incomparable
+        self.digest.update(piece)
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._add(line)
+
+    def end(self) -> None:
+        self._add(self._rest)
+        self._rest = b""
+
+    def _add(self, line: bytes) -> None:
+        line = line.removesuffix(b"\r")
+        if line and not line.isspace():
+            self._count += 1
+            if self._count > MOST_ROWS:
+                raise _Incomparable
+            self.rows[hashlib.blake2b(line, digest_size=16).digest()] += 1
