@@ -12,6 +12,8 @@ LIMIT = 2_000
 """Characters kept of one text unless told: enough for any honest message, too few to flood a terminal."""
 
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%]|:(?=//|[\w+-]+:)|www(?=\.)|GH(?=-\d)", re.IGNORECASE)
+_BLOCK = re.compile(r"[-+=]|\d(?=\d{0,8}[.)])")
+"""What makes a list or a heading where a line begins with it."""
 _REFERENCES = frozenset("@#!%&$~:")
 
 
@@ -33,7 +35,10 @@ def exact(text: str, limit: int = LIMIT) -> str:
 
 def md(text: str, limit: int = LIMIT) -> str:
     """Return prose that markdown shows as it is: no markup, HTML, link, mention or reference comes of it."""
-    return _MARKUP.sub(_inert, clean(text, limit))
+    cleaned = clean(text, limit)
+    first = _BLOCK.match(cleaned)
+    rest = _MARKUP.sub(_inert, cleaned[1:] if first else cleaned)
+    return _entity(first) + rest if first else rest
 
 
 def code(text: str, limit: int = LIMIT) -> str:

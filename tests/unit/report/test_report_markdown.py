@@ -73,6 +73,13 @@ def test_hostile_prose_reads_as_it_was_written(text: str) -> None:
     assert reading.text.replace("\u200b", "").strip() == f"It says: {' '.join(text.split())}"
 
 
+@pytest.mark.parametrize("text", ["=", "==", "-", "---", "- a", "+ a", "1. a", "12) a", "1"])
+def test_a_warning_makes_no_list_and_no_heading(text: str) -> None:
+    reading = read(plan_markdown(Plan.of("o", "s", [], [text], [text])))
+    assert reading.tags <= OWN_TAGS - {"ul", "ol", "li", "h1", "h2"}
+    assert text in reading.text
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_values_stay_inside_their_code(text: str) -> None:
     reading = read(f"x {code(text)} y")
