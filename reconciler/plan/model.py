@@ -54,7 +54,8 @@ class Change:
     ``revision`` and ``attempt`` are those of the job acted on (for ``create``: of the job to come). ``model`` is the
     base model a create sends, chains resolved. ``requires`` names the spec whose job must exist before this change
     may run: a predecessor is cancelled only once its successor exists. ``notes`` are facts worth a line that change
-    nothing.
+    nothing. ``depth`` is how many models of other specs must be made first: a cascade is shown in the order in which it
+    would run.
     """
 
     name: str
@@ -67,11 +68,12 @@ class Change:
     model: str | None = None
     requires: str | None = None
     notes: tuple[str, ...] = ()
+    depth: int = 0
 
     @property
-    def order(self) -> tuple[int, str, str]:
-        """The total order of changes: by action, then name, then job."""
-        return (_RANK[self.action], self.name, self.job_id or "")
+    def order(self) -> tuple[int, int, str, str]:
+        """The total order of changes: by action, then what must come first, then name, then job."""
+        return (_RANK[self.action], self.depth, self.name, self.job_id or "")
 
     @property
     def key(self) -> tuple[str, str, str, str, int]:

@@ -165,8 +165,16 @@ def _decide_all(
             observed=observed,
             now=now,
         )
-        decisions[name] = _renamed(decide(subject), spec, job)
+        decisions[name] = _renamed(replace(decide(subject), depth=_depth(subject, decisions)), spec, job)
     return decisions
+
+
+def _depth(subject: Subject, decisions: Mapping[str, Change]) -> int:
+    """How many models must be made before a spec's own job can be."""
+    model = subject.spec.model
+    if subject.job or subject.base.kind == "ready" or not isinstance(model, Upstream):
+        return 0
+    return decisions[model.job].depth + 1
 
 
 def _base(

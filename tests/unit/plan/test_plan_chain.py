@@ -135,6 +135,15 @@ def test_a_chain_of_three_waits_link_by_link() -> None:
     assert find(made, "last").action is Action.WAIT
 
 
+def test_a_cascade_is_shown_in_the_order_in_which_it_would_run() -> None:
+    first, second, third = spec("z", A), spec("m", B, model=Upstream("z")), spec("a", C, model=Upstream("m"))
+    beside = spec("n", "d" * 16, model=Upstream("z"))
+    made = plan([third, second, beside, first])
+    assert [(change.action.value, change.name) for change in made.changes] == [
+        ("create", "z"), ("wait", "m"), ("wait", "n"), ("wait", "a"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("steps", "best", "words"),
     [
