@@ -18,6 +18,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,23 +29,21 @@ from reconciler.plan.model import Action, Change, Difference
 from reconciler.plan.words import short, time_left
 from reconciler.spec.desired import Desired
 
-TRANSIENT_CODES = frozenset(
-    {
-        "server_error",  # the host's own fault
-        "internal_error",
-        "internal_server_error",
-        "service_unavailable",
-        "timeout",
-        "rate_limit_exceeded",  # too much at once; later there is room
-        "resource_exhausted",
-        "overloaded",
-        "capacity_exceeded",
-        "preempted",  # the machine was taken away
-        "node_lost",
-        "worker_lost",
-    }
-)
-"""Error codes of a failed job after which the same training may succeed. Every other code needs a person."""
+TRANSIENT_CODES: Mapping[str, str] = {
+    "server_error": "the host's own fault",
+    "internal_error": "the host's own fault",
+    "internal_server_error": "the host's own fault",
+    "service_unavailable": "the host was down",
+    "timeout": "the host was too slow",
+    "rate_limit_exceeded": "too much at once; later there is room",
+    "resource_exhausted": "too much at once; later there is room",
+    "overloaded": "too much at once; later there is room",
+    "capacity_exceeded": "too much at once; later there is room",
+    "preempted": "the machine was taken away",
+    "node_lost": "the machine was lost",
+    "worker_lost": "the machine was lost",
+}
+"""Error codes of a failed job after which the same training may succeed, and why. Every other code needs a person."""
 
 
 class Situation(Enum):

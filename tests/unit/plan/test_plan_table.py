@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from plan_support import B, acts, find, job, only, plan, spec
 
@@ -95,6 +98,12 @@ def test_a_transient_failure_gets_the_next_attempt(code: str) -> None:
     change = only(plan(spec(retry_limit=1), job(status="failed", error_code=code)))
     assert (change.action, change.attempt) == (Action.CREATE, 2)
     assert code in change.reason
+
+
+def test_the_document_lists_every_code_that_may_pass() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "lifecycle.md").read_text(encoding="utf-8")
+    section = text.partition("## Trying again")[2].partition("## ")[0]
+    assert dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", section, re.MULTILINE)) == TRANSIENT_CODES
 
 
 @pytest.mark.parametrize(
