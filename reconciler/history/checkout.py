@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -89,7 +90,15 @@ class Checkout:
         for path in gone:
             del self._held[path]
             (self._scratch / path).unlink()
+            self._prune((self._scratch / path).parent)
         return bool(gone) and CONFIG not in gone
+
+    def _prune(self, directory: Path) -> None:
+        """Remove directories that hold nothing any more, as git does: a file may take the place of one."""
+        with contextlib.suppress(OSError):  # one that holds something ends it
+            while directory != self._scratch:
+                directory.rmdir()
+                directory = directory.parent
 
 
 def _limited(pieces: Iterable[bytes]) -> bytes:

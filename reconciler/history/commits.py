@@ -97,6 +97,8 @@ def read_past(
             tree = Checkout(git, Path(os.path.realpath(scratch)), below, environment, cache)
             kind = f"commits/{__version__} {environment} {' '.join(below)}"
             versions = _introduced(_Reader(tree, below, cache, kind).versions(_recent(commits, below)))
+            if below and not commits:
+                notes.append("no commits: the repository has none yet")
             if git.shallow:
                 notes.append("this clone is shallow: older commits are found after git fetch --unshallow")
     except (GitFailed, OSError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _LEADS_NOWHERE = re.compile(r"(?:symlink|dangling|loop|notdir) \d+\n")
 _PATIENCE = 120
 _PIECE = 1 << 20
 _FILES = {"100644", "100755"}
+_SETTINGS = ("-c", "log.showSignature=false", "-c", "log.diffMerges=separate")
+"""What people set for themselves must not change what is found."""
 
 
 class GitFailed(Exception):
@@ -49,6 +52,8 @@ class Git:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
+        if shutil.which("git") is None:
+            raise GitFailed("git is not installed")
         self._prefix = self._ask("rev-parse", "--show-prefix").removesuffix("\n")
         return self
 
@@ -66,10 +71,10 @@ class Git:
 
     def commits(self) -> list[Commit]:
         """Return the newest commits of HEAD and of all branches and tags, each after its parents."""
+        refs = ["--branches", "--remotes", "--tags", *self._head(), "--"]
         found: dict[str, tuple[int, str, set[str], int]] = {}
         touched: set[str] = set()
         log = ("log", "--topo-order", f"--max-count={MOST_COMMITS}", "-m", "-z", "--name-only", "--no-renames")
-        refs = ("HEAD", "--branches", "--remotes", "--tags", "--")
         for token in self._ask(*log, "--relative", "--format=%x01%H %ct %s", *refs).split("\0"):
             if head := _HEAD.fullmatch(token):
                 time, subject, touched, parents = found.get(head[1], (int(head[2]), head[3], set(), 0))
@@ -80,6 +85,13 @@ class Git:
             Commit(id_, time, subject, frozenset(paths), merge=parents > 1)
             for id_, (time, subject, paths, parents) in reversed(found.items())
         ]
+
+    def _head(self) -> list[str]:
+        """Return HEAD, unless it is a branch without a commit yet: git would refuse it."""
+        try:
+            return [self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()]
+        except GitFailed:
+            return []
 
     def files(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
         """Return the blobs of a commit's regular files at or below paths, by path."""
@@ -140,7 +152,7 @@ class Git:
         return self._running[how[0]]
 
     def _command(self, *arguments: str) -> list[str]:
-        return ["git", "-C", str(self._root), "--no-optional-locks", "-c", "log.showSignature=false", *arguments]
+        return ["git", "-C", str(self._root), "--no-optional-locks", *_SETTINGS, *arguments]
 
 
 def _request(process: subprocess.Popen[bytes], name: str) -> str:
