@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -61,7 +61,7 @@ def jobs_of(name: str, desired: Sequence[Desired], observed: Observed) -> list[O
     counting = bind(desired, observed).get(name)
     if counting:
         jobs[counting.id] = counting
-    return sorted(jobs.values(), key=lambda job: (job.created_at, job.id), reverse=True)
+    return sorted(jobs.values(), key=lambda job: (job.created_at, job.attempt, job.id), reverse=True)
 
 
 async def read_attempts(client: Client, jobs: Sequence[ObservedJob], past: Past, cache: Cache) -> list[Attempt]:
@@ -82,9 +82,16 @@ async def read_origins(client: Client, jobs: Sequence[ObservedJob], past: Past) 
         ApiError: the server failed to answer.
     """
     versions = {job.id: past.find(job.name, job.revision, job.created_at) for job in jobs}
-    unknown = {file for job in jobs if versions[job.id] is None for file in (job.training_file, job.validation_file)}
-    digests = await _digests(client, sorted(filter(None, unknown)))
+    digests = await _digests(client, sorted({file for job in jobs for file in _unknown(job, versions[job.id])}))
     return [_origin(job, versions[job.id], digests) for job in jobs]
+
+
+def _unknown(job: ObservedJob, version: Version | None) -> Iterator[str]:
+    """Yield the files that no commit has: a spec may name one by its id."""
+    if job.training_file and not (version and version.training):
+        yield job.training_file
+    if job.validation_file and not (version and version.validation):
+        yield job.validation_file
 
 
 async def _digests(client: Client, file_ids: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,9 @@ from reconciler.report.figures import number
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 12, 40
 _ABSURD = 1e100
+_FLAT = 1e-6
+"""What differs by less of itself is drawn level: no tick could tell it apart."""
+_NOTHING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +61,34 @@ class _Axis:
     start: float
     end: float
     ticks: tuple[float, ...]
+    step: float
 
     @classmethod
     def over(cls, values: Sequence[float], start: float, end: float) -> _Axis:
-        """Make an axis that holds all values and begins and ends at a round one."""
+        """Make an axis that holds all values and begins and ends at a round one; whole values have whole ticks."""
         low, high = min(values), max(values)
-        if low == high:
-            low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
+        if high - low <= _FLAT * max(abs(low), abs(high)) + _NOTHING:
+            low, high = low - _around(low), high + _around(high)
         step = _round_step((high - low) / 5)
+        if all(value == math.floor(value) for value in values):
+            step = max(1.0, step if step == math.floor(step) else 2 * step)
         first, last = math.floor(low / step), math.ceil(high / step)
-        return cls(first * step, last * step, start, end, tuple(i * step for i in range(first, last + 1)))
+        return cls(first * step, last * step, start, end, tuple(i * step for i in range(first, last + 1)), step)
 
     def place(self, value: float) -> float:
         """Return where a value is drawn."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def words(self, tick: float) -> str:
+        """Write a tick with as many digits as tell it from the next."""
+        if self.step >= 1 and tick == math.floor(tick):
+            return number(tick)
+        digits = math.ceil(math.log10(max(abs(self.low), abs(self.high)) / self.step)) + 2
+        return f"{tick:.{digits}g}"
+
+
+def _around(value: float) -> float:
+    return abs(value) / 2 if abs(value) > _NOTHING else 0.5
 
 
 def _round_step(rough: float) -> float:
@@ -84,16 +101,12 @@ def _grid(across: _Axis, up: _Axis) -> Iterator[str]:
     for value in up.ticks:
         y = f"{up.place(value):.1f}"
         yield f'<path class="grid" d="M{_LEFT} {y}H{_WIDTH - _RIGHT}"/>'
-        yield f'<text class="tick" x="{_LEFT - 8}" y="{y}" dy="4" text-anchor="end">{_tick(value)}</text>'
+        yield f'<text class="tick" x="{_LEFT - 8}" y="{y}" dy="4" text-anchor="end">{up.words(value)}</text>'
     for value in across.ticks:
         yield (
             f'<text class="tick" x="{across.place(value):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">'
-            f"{_tick(value)}</text>"
+            f"{across.words(value)}</text>"
         )
-
-
-def _tick(value: float) -> str:
-    return number(round(value, 12))
 
 
 def _line(curve: Curve, across: _Axis, up: _Axis) -> Iterator[str]:

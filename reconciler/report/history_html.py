@@ -90,7 +90,7 @@ _HEAD = {
 def history_html(name: str, attempts: Sequence[Attempt], notes: Sequence[str]) -> str:
     """Return the page. Nothing foreign in it can become markup, and its policy allows no script and no request."""
     styles = [f"s{i + 1}" if i < len(_COLOURS) else "old" for i in range(len(attempts))]
-    rows = "\n".join(_row(attempt, style) for attempt, style in zip(attempts, styles, strict=True))
+    rows = "\n".join(_row(attempt, style, name) for attempt, style in zip(attempts, styles, strict=True))
     head = "".join(f'<th class="{kind}" scope="col">{title}</th>' for title, kind in _HEAD.items())
     said = "".join(f"<p>{_text(note)}</p>\n" for note in notes)
     return f"""\
@@ -154,14 +154,15 @@ def _swatch(style: str) -> str:
     return f'<i class="{style}"></i>'
 
 
-def _row(attempt: Attempt, style: str) -> str:
+def _row(attempt: Attempt, style: str, name: str) -> str:
     job, losses, origin = attempt.job, attempt.losses, attempt.origin
     seconds = took(job)
     digits, subject = commit_words(origin.version)
     error = f"<small>{_text(job.error_message)}</small>" if job.error_message else ""
+    was = f"<small>as {_text(job.name)}</small>" if job.name != name else ""
     data = origin.training
     cells = [
-        ("", f"{_swatch(style)}<code>{escape(_label(attempt))}</code>"),
+        ("", f"{_swatch(style)}<code>{escape(_label(attempt))}</code>{was}"),
         ("wide" if error else "", f'<span class="{_TONES.get(job.status, "")}">{_text(job.status)}</span>{error}'),
         ("", timestamp(job.created_at)),
         ("n", "" if seconds is None else duration(seconds)),
