@@ -18,8 +18,8 @@ from reconciler.report.words import revision
 _DIGITS = 10
 """How many digits of a commit are shown."""
 
-_HEAD = ("REVISION", "STATUS", "TOOK", "TOKENS", "LOSS", "VALID", "DATA")
-_BELOW = ("CREATED", "COMMIT", "SETTINGS", "JOB", "MODEL")
+_HEAD = ("REVISION", "STATUS", "TOOK", "TOKENS", "LOSS", "VALID")
+_BELOW = ("DATA", "CREATED", "COMMIT", "SETTINGS", "JOB", "MODEL")
 
 
 def history_json(name: str, attempts: Sequence[Attempt], notes: Sequence[str]) -> dict[str, Any]:
@@ -126,7 +126,6 @@ def _cells(attempt: Attempt, name: str) -> list[Span]:
         ("" if job.trained_tokens is None else f"{job.trained_tokens:,}", ""),
         ("" if losses.final_train is None else number(losses.final_train), ""),
         ("" if losses.final_valid is None else number(losses.final_valid), ""),
-        (data_words(attempt.origin.training), ""),
     ]
 
 
@@ -140,6 +139,7 @@ def data_words(data: Data | None) -> str:
 def _below(attempt: Attempt) -> list[Span]:
     job = attempt.job
     return [
+        (data_words(attempt.origin.training), ""),
         (timestamp(job.created_at), "dim"),
         (clean(" ".join(filter(None, commit_words(attempt.origin.version))), 80), ""),
         (clean(settings(job)), "dim"),

@@ -124,9 +124,11 @@ def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container
 
     Where the page is too narrow, the last ``spill`` columns go below each row, with their titles.
     """
+    hang = 4
     sizes = [widest([title, *(row.cells[i][0] for row in rows)]) for i, title in enumerate(head)]
     if spill and page.width is not None and sum(sizes) + 2 * (len(sizes) - 1) > page.width:
         rows = [_spilt(row, head, spill) for row in rows]
+        hang += widest(head[-spill:])
         head = head[:-spill]
     for row in [Row([(title, "dim") for title in head]), *rows]:
         spans: list[Span] = []
@@ -136,7 +138,7 @@ def table(page: Page, head: Sequence[str], rows: Sequence[Row], right: Container
             spans.append(("  ", ""))
         page.line(*spans, hang=4)
         for line in row.below:
-            page.line("  ", *line, hang=4)
+            page.line("  ", *line, hang=hang)
 
 
 def _spilt(row: Row, head: Sequence[str], count: int) -> Row:

@@ -221,13 +221,14 @@ def test_another_owners_model_is_traced_and_said_to_be_theirs(tmp_path: Path, re
     assert "belongs to example.com/theirs" in text
 
     (repo.root / "specs/other.yaml").unlink()
-    repo.run("import", by_hand, "--name", "mine", "--download")
+    repo.run("import", by_hand, "--name", "mine")
     adopted = history(repo, "mine")["attempts"]
     assert [(a["job_id"], a["committed"]) for a in adopted] == [(by_hand, False)]
     first = commit(repo, "Adopt it")
     assert history(repo, "mine")["attempts"][0]["commit"] == first
     kept = trace(repo, model)[0]
     assert (kept["name"], kept["commit"], kept["owner"], kept["ours"]) == ("mine", first, None, True)
+    assert len(kept["training_file"]["sha256"]) == 16, "a spec that names a file by its id knows no more than its name"
 
 
 def wait_for(server: Recording, job_id: str) -> None:

@@ -77,6 +77,21 @@ def test_a_row_says_all_of_an_attempt() -> None:
     assert (blank, end) == ("", "shop: 1 job of 1 revision, 12,345 tokens trained.")
 
 
+def test_a_narrow_terminal_shows_the_rest_below_each_row_in_line() -> None:
+    version = Version(
+        "shop", REVISION, "specs/shop.yaml", 1, None, None, "c" * 40, 1, "Say it as our customers have done"
+    )
+    text = render_history("shop", [attempt(version=version)], [], color=False, width=52)
+    assert text.splitlines()[:6] == [
+        "REVISION     STATUS       TOOK  TOKENS  LOSS  VALID",
+        "3f2a91c0 #1  succeeded  4m 10s  12,345   0.5",
+        "  data      dddddddd",
+        "  created   2023-11-14T22:13:21Z",
+        "  commit    cccccccccc Say it as our customers have",
+        "            done",
+    ]
+
+
 @pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     attempts = [attempt(n, error_message="why " * 30, fine_tuned_model="ft:" + "x" * 60) for n in (2, 1)]
