@@ -77,6 +77,15 @@ def clean(text: object, secret: str | None) -> str:
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
 
 
+def without(secret: str | None, body: bytes) -> bytes:
+    """Return a body without the secret, as it is or as JSON writes it: what a server echoes is kept and shown later."""
+    if secret:
+        quoted = json.dumps(secret)[1:-1]
+        for spelling in {secret, quoted, quoted.replace("/", "\\/")}:
+            body = body.replace(spelling.encode(), b"[key]")
+    return body
+
+
 def parse(reply: Reply, model: type[M]) -> M:
     """Read the body of an answer.
 

@@ -14,7 +14,7 @@ from typing import Any, cast
 import httpx
 
 from reconciler import __version__
-from reconciler.api.answers import Reply, clean, fault
+from reconciler.api.answers import Reply, clean, fault, without
 from reconciler.api.server import Server
 from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
 
@@ -96,7 +96,8 @@ class Transport:
                     raise PermanentError(f"The answer to {name} is larger than {_MOST_BYTES // 2**20} MB.")
         finally:
             await response.aclose()
-        return Reply(name, response.status_code, response.headers, bytes(body), self._server.key)
+        key = self._server.key
+        return Reply(name, response.status_code, response.headers, without(key, bytes(body)), key)
 
     def _unanswered(self, error: Exception, name: str) -> ApiError:
         server = self._server

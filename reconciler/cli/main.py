@@ -81,17 +81,21 @@ def _say(message: str, code: int) -> int:
 
 
 def _failed(error: Exception) -> int:
+    import traceback  # noqa: PLC0415
+
+    from reconciler.cli.secrets import SECRETS  # noqa: PLC0415
     from reconciler.cli.terminal import Terminal  # noqa: PLC0415
     from reconciler.errors import ReconcilerError  # noqa: PLC0415
     from reconciler.report.fault import render_error  # noqa: PLC0415
 
     if os.environ.get("RECONCILER_DEBUG") == "1" and not isinstance(error, ReconcilerError):
-        raise error
+        return _say(SECRETS.redact("".join(traceback.format_exception(error))).rstrip(), 1)
     if not isinstance(error, ReconcilerError):
         error = ReconcilerError(
             f"{type(error).__name__}: {error}",
             hint="This is a fault of the program, not yours. RECONCILER_DEBUG=1 shows where; please report it.",
         )
     terminal = Terminal.of(sys.stderr)
-    click.echo(render_error(error, color=terminal.color, width=terminal.width), err=True, nl=False)
+    text = render_error(error, color=terminal.color, width=terminal.width)
+    click.echo(SECRETS.redact(text), err=True, nl=False)
     return error.exit_code

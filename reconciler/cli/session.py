@@ -20,6 +20,7 @@ from reconciler.apply.follow import Poll
 from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.cli.options import Where
+from reconciler.cli.secrets import SECRETS
 from reconciler.cli.terminal import Terminal
 from reconciler.loop import Reconciler
 from reconciler.observe.read import observe
@@ -144,6 +145,7 @@ async def open_session(where: Where) -> AsyncIterator[Session]:
             server = choice
             if isinstance(server, Local):
                 server = await stack.enter_async_context(_local(repository.root / STATE))
+            SECRETS.add([server.key or ""])
             shown = progress(sys.stderr, interactive=terminal.interactive, color=terminal.color)
             client = await stack.enter_async_context(Client(server, on_retry=lambda retry: shown.note(str(retry))))
             name = LOCAL if isinstance(choice, Local) else server.base_url

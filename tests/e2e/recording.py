@@ -129,12 +129,18 @@ def within(seconds: float, holds: Callable[[], object]) -> None:
 
 @contextlib.contextmanager
 def recording(
-    directory: Path, *, speed: float = 2.0, key: str | None = None, concurrency: int = 4, chaos: Chaos | None = None
+    directory: Path,
+    *,
+    speed: float = 2.0,
+    key: str | None = None,
+    concurrency: int = 4,
+    chaos: Chaos | None = None,
+    around: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> Iterator[Recording]:
-    """Serve a directory until the block ends."""
+    """Serve a directory until the block ends. ``around`` may put a layer of its own over the application."""
     store = Store(directory)
     engine = Engine(store, SimulatedTrainer(speed=speed), concurrency=concurrency)
-    recorder = Recorder(create_app(store, engine, Settings(api_key=key, chaos=chaos)))
+    recorder = Recorder(around(create_app(store, engine, Settings(api_key=key, chaos=chaos))))
     config = uvicorn.Config(
         recorder, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, date_header=chaos is None
     )

@@ -1,0 +1,96 @@
+"""A server that puts a text of the test's choice wherever its answers hold words of people or of servers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+Way = Literal["plain", "values", "refuse", "html", "broken", "odd", "plain text"]
+WAYS: tuple[Way, ...] = ("values", "refuse", "html", "broken", "odd", "plain text")
+_WORDS = {"message", "code", "param", "filename", "name", "project", "entity", "fine_tuned_model", "error", "detail"}
+"""Fields that hold words. What the reconciler goes by (ids, statuses, its own metadata) stays as it is."""
+
+
+@dataclass
+class Spiked:
+    """A layer over an application. ``way`` is how it answers now, ``text`` what it answers with.
+
+    What a client tries again is answered once in ``way`` and then as it should be: ``once`` says that this is to come.
+    """
+
+    app: ASGIApp
+    text: str = ""
+    way: Way = "plain"
+    once: bool = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        spent = self.way == "broken" and not self.once
+        if scope["type"] != "http" or self.way == "plain" or spent:
+            await self.app(scope, receive, send)
+        elif self.way == "values":
+            await self.app(scope, receive, _Rewriting(send, self._spiked))
+        else:
+            self.once = False
+            status, kind, body = self._answer()
+            head = [(b"content-type", kind), (b"x-request-id", _header(self.text))]
+            await send({"type": "http.response.start", "status": status, "headers": head})
+            await send({"type": "http.response.body", "body": body})
+
+    def _answer(self) -> tuple[int, bytes, bytes]:
+        text = self.text
+        match self.way:
+            case "refuse":
+                words = {"message": f"You sent {text}.", "code": text, "param": text, "type": text}
+                return 401, b"application/json", json.dumps({"error": words}).encode()
+            case "html":
+                return 404, b"text/html", f"<html><body>{text}</body></html>".encode(errors="replace")
+            case "broken":
+                return 200, b"application/json", b'{"object": "list", "data": [{"id": ' + json.dumps(text).encode()
+            case "odd":
+                return 200, b"application/json", json.dumps({text: text, "data": text}).encode()
+            case _:
+                return 400, b"text/plain", text.encode(errors="replace")
+
+    def _spiked(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            ours = {k: self._spiked(v, "" if k.startswith("reconciler.") else k) for k, v in value.items()}
+            return {k: self._label(v) if k == "metadata" else v for k, v in ours.items()}
+        if isinstance(value, list):
+            return [self._spiked(each, key) for each in value]
+        return f"{value}{self.text}" if key in _WORDS and isinstance(value, str) else value
+
+    def _label(self, labels: Any) -> Any:
+        return {**labels, "note": self.text[:512]} if isinstance(labels, dict) else labels
+
+
+@dataclass
+class _Rewriting:
+    """Sends an answer once it is whole, rewritten if it is JSON."""
+
+    send: Send
+    change: Callable[[Any], Any]
+    start: Message | None = None
+    body: bytes = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+            return
+        self.body += message.get("body", b"")
+        if message.get("more_body") or self.start is None:
+            return
+        if any(
+            value.startswith(b"application/json") for name, value in self.start["headers"] if name == b"content-type"
+        ):
+            self.body = json.dumps(self.change(json.loads(self.body))).encode()
+        kept = [(name, value) for name, value in self.start["headers"] if name != b"content-length"]
+        await self.send({**self.start, "headers": [*kept, (b"content-length", str(len(self.body)).encode())]})
+        await self.send({"type": "http.response.body", "body": self.body})
+
+
+def _header(text: str) -> bytes:
+    return "".join(c for c in text if " " <= c <= "~").encode()[:200]
