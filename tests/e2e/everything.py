@@ -108,7 +108,7 @@ def everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None 
         made = Everything(repo, server, layers[0], "")
         made.call("apply", "--auto-approve", "--server", server.url)
         server.until("good", "succeeded")
-        _unowned(server)
+        unowned(server)
         repo.rows("train.jsonl", chat(word="and"))
         made.call("apply", "--auto-approve", "--server", server.url)
         server.until("good", "succeeded")
@@ -120,7 +120,7 @@ def everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None 
         yield made
 
 
-def _unowned(server: Recording) -> None:
+def unowned(server: Recording) -> None:
     """Start a job as somebody else would, with labels."""
     job = server.by_name("good")[0]
     body = {"model": job["model"], "training_file": job["training_file"], "metadata": {"team": "x"}, "suffix": "theirs"}

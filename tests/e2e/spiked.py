@@ -11,7 +11,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Way = Literal["plain", "values", "refuse", "html", "broken", "odd", "plain text"]
 WAYS: tuple[Way, ...] = ("values", "refuse", "html", "broken", "odd", "plain text")
-_WORDS = {"message", "code", "param", "filename", "name", "project", "entity", "fine_tuned_model", "error", "detail"}
+_WORDS = {"message", "code", "param", "error", "detail", "filename", "name", "project", "entity"} | {
+    "fine_tuned_model", "fine_tuned_model_checkpoint",
+}  # fmt: skip
 """Fields that hold words. What the reconciler goes by (ids, statuses, its own metadata) stays as it is."""
 
 
@@ -64,7 +66,9 @@ class Spiked:
         return f"{value}{self.text}" if key in _WORDS and isinstance(value, str) else value
 
     def _label(self, labels: Any) -> Any:
-        return {**labels, "note": self.text[:512]} if isinstance(labels, dict) else labels
+        """Add a label that a spec may carry: one line."""
+        note = " ".join("".join(c for c in self.text if c.isprintable()).split())[:512]
+        return {**labels, "note": note} if isinstance(labels, dict) else labels
 
 
 @dataclass
