@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from reconciler.api.files import remote_name
+from reconciler.api.secret import Watch
 from reconciler.errors import DataError, PermanentError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -72,12 +73,13 @@ async def _receive(client: Client, file_id: str, file: BinaryIO) -> str:
     """Download into an open file, from its start, until it is whole; return the SHA-256 in hex."""
     patience = client.retrier.patience()
     while True:
-        sha = hashlib.sha256()
+        sha, watch = hashlib.sha256(), Watch(client.server.key)
         file.seek(0)
         file.truncate()
 
-        def sink(piece: bytes, sha: hashlib._Hash = sha) -> None:
+        def sink(piece: bytes, sha: hashlib._Hash = sha, watch: Watch = watch) -> None:
             sha.update(piece)
+            watch.feed(piece)
             file.write(piece)
 
         try:
@@ -85,6 +87,8 @@ async def _receive(client: Client, file_id: str, file: BinaryIO) -> str:
         except TransientError as error:
             await patience.after(error)
         else:
+            if watch.found:
+                raise DataError("its content holds the key of this server, which belongs in no file")
             file.flush()
             return sha.hexdigest()
 

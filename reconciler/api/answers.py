@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from reconciler.api.secret import redact
 from reconciler.errors import (
     ApiError,
     Conflict,
@@ -72,18 +73,8 @@ class Reply:
 def clean(text: object, secret: str | None) -> str:
     """Make a server's words safe to show: one line, no control characters, no secret, at most 300 characters."""
     line = " ".join(_CONTROL.sub(" ", str(text)).split())
-    if secret:
-        line = line.replace(secret, "[key]")
+    line = redact(line, secret)
     return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
-
-
-def without(secret: str | None, body: bytes) -> bytes:
-    """Return a body without the secret, as it is or as JSON writes it: what a server echoes is kept and shown later."""
-    if secret:
-        quoted = json.dumps(secret)[1:-1]
-        for spelling in {secret, quoted, quoted.replace("/", "\\/")}:
-            body = body.replace(spelling.encode(), b"[key]")
-    return body
 
 
 def parse(reply: Reply, model: type[M]) -> M:

@@ -98,6 +98,11 @@ def _named(chosen: str, origin: str, profiles: Mapping[str, Profile], env: Mappi
         return _profile(chosen, profiles[chosen], env)
     if "://" in chosen:
         return _by_url(chosen, origin, env)
+    if "@" in chosen:
+        raise UsageError(
+            f"{origin} holds a user name or password, and names no profile.",
+            hint="Give a URL that starts with http:// or https://, and the key in an environment variable.",
+        )
     known = ", ".join(sorted(profiles)) or "none"
     near = difflib.get_close_matches(chosen, [*profiles, "local"], n=1)
     guess = f" Did you mean {near[0]!r}?" if near else ""

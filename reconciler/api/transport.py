@@ -14,7 +14,8 @@ from typing import Any, cast
 import httpx
 
 from reconciler import __version__
-from reconciler.api.answers import Reply, clean, fault, without
+from reconciler.api.answers import Reply, clean, fault
+from reconciler.api.secret import redact_body
 from reconciler.api.server import Server
 from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
 
@@ -97,7 +98,7 @@ class Transport:
         finally:
             await response.aclose()
         key = self._server.key
-        return Reply(name, response.status_code, response.headers, without(key, bytes(body)), key)
+        return Reply(name, response.status_code, response.headers, redact_body(bytes(body), key), key)
 
     def _unanswered(self, error: Exception, name: str) -> ApiError:
         server = self._server

@@ -63,7 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Abort:
         return _say("Interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        error.show()
+        _show(error)
         return USAGE if isinstance(error, click.UsageError) else 1
     except KeyboardInterrupt:
         return _say("Interrupted. Nothing is lost: the next run looks at what is there and goes on.", INTERRUPTED)
@@ -80,16 +80,38 @@ def _say(message: str, code: int) -> int:
     return code
 
 
+def _show(error: click.ClickException) -> None:
+    """Say what click has to say. It quotes the command line as it is, and people paste anything there."""
+    said = io.StringIO()
+    error.show(file=said)
+    _say(_harmless(said.getvalue()), 0)
+
+
+def _harmless(text: str) -> str:
+    """Return lines without secrets, and without what a terminal would obey."""
+    from reconciler.report.escape import exact  # noqa: PLC0415
+
+    return "\n".join(map(exact, _redact(text).rstrip().split("\n")))
+
+
+def _redact(text: str) -> str:
+    """Take out every secret of the connection and of the environment."""
+    from reconciler.api.secret import secrets_of  # noqa: PLC0415
+    from reconciler.cli.secrets import SECRETS  # noqa: PLC0415
+
+    SECRETS.add(secrets_of(os.environ))
+    return SECRETS.redact(text)
+
+
 def _failed(error: Exception) -> int:
     import traceback  # noqa: PLC0415
 
-    from reconciler.cli.secrets import SECRETS  # noqa: PLC0415
     from reconciler.cli.terminal import Terminal  # noqa: PLC0415
     from reconciler.errors import ReconcilerError  # noqa: PLC0415
     from reconciler.report.fault import render_error  # noqa: PLC0415
 
     if os.environ.get("RECONCILER_DEBUG") == "1" and not isinstance(error, ReconcilerError):
-        return _say(SECRETS.redact("".join(traceback.format_exception(error))).rstrip(), 1)
+        return _say(_harmless("".join(traceback.format_exception(error))), 1)
     if not isinstance(error, ReconcilerError):
         error = ReconcilerError(
             f"{type(error).__name__}: {error}",
@@ -97,5 +119,5 @@ def _failed(error: Exception) -> int:
         )
     terminal = Terminal.of(sys.stderr)
     text = render_error(error, color=terminal.color, width=terminal.width)
-    click.echo(SECRETS.redact(text), err=True, nl=False)
+    click.echo(_redact(text), err=True, nl=False)
     return error.exit_code

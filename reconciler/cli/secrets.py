@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-from collections.abc import Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from collections.abc import Iterable
 
-GONE = "[key]"
+from reconciler.api.secret import GONE, spellings
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s?#]*@")
 _SCHEME = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE)
@@ -30,7 +27,7 @@ class Redactor:
         fresh = {secret for secret in secrets if secret} - self._known
         if fresh:
             self._known |= fresh
-            found = {spelling for secret in self._known for spelling in _spellings(secret) if spelling}
+            found = {spelling for secret in self._known for spelling in spellings(secret)}
             self._spellings = sorted(found, key=len, reverse=True)
 
     def redact(self, text: str) -> str:
@@ -44,19 +41,3 @@ class Redactor:
 
 SECRETS = Redactor()
 """What this process knows to be secret; what is printed of faults and logs passes through it."""
-
-
-def _spellings(secret: str) -> Iterator[str]:
-    yield secret
-    for escaped in (json.dumps(secret), json.dumps(secret, ensure_ascii=False), repr(secret)):
-        yield escaped[1:-1]
-    raw = secret.encode(errors="surrogatepass")
-    for encoded in (quote(raw, safe=""), quote(raw), quote_plus(raw)):
-        yield encoded
-        yield re.sub("%..", lambda match: match[0].lower(), encoded)
-    for before in range(3):  # where base64 begins in the middle of a group of three, as after "user:"
-        for code in (base64.b64encode, base64.urlsafe_b64encode):
-            end = len(raw) + before
-            core = code(b"\0" * before + raw)[(0, 2, 3)[before] : end * 8 // 6].decode()
-            if len(core) >= 4:
-                yield core

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
 import pytest
 from everything import COMMANDS, Ended, Everything, everything
+from program import OWNER, Repo, end
 from spiked import WAYS, Way
 
 from reconciler.cli import overview
@@ -17,14 +20,15 @@ from reconciler.cli import overview
 KEY = "sk-never/to+be=shown-7c21"
 SPELLINGS = {
     KEY, json.dumps(KEY)[1:-1], KEY.replace("/", "\\/"), quote(KEY, safe=""), quote(KEY),
-    base64.b64encode(KEY.encode()).decode(), base64.b64encode(f":{KEY}".encode()).decode(),
+    *(base64.b64encode(f"{'x' * before}{KEY}".encode()).decode()[4:-4] for before in range(3)),
 }  # fmt: skip
+SAID = f"{KEY} {quote(KEY, safe='')} {base64.b64encode(f'user:{KEY}'.encode()).decode()}"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
     with pytest.MonkeyPatch.context() as patch, everything(tmp_path_factory.mktemp("redaction"), patch, KEY) as made:
-        made.spike.text = KEY
+        made.spike.text = SAID
         yield made
 
 
@@ -75,6 +79,79 @@ def test_a_fault_of_the_program_does_not_show_the_key(world: Everything, monkeyp
         ended = world.call("plan", "--server", world.server.url)
         assert "RuntimeError" in ended.err
         assert leaks(world, ended) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["events"], ["trace"], ["import"], ["pause"], ["plan", "--target"], ["plan", "--"]]
+)
+def test_a_key_on_the_command_line_is_not_echoed(world: Everything, arguments: list[str]) -> None:
+    world.spike.way = "plain"
+    server = [] if arguments == ["pause"] else ["--server", world.server.url]
+    for ended in (
+        world.call(*server_last(arguments, server), KEY),
+        world.call(arguments[0], f"--{KEY}"),
+        world.call(arguments[0], f"--x\x1b[2J\n::error::{KEY}"),
+    ):
+        assert ended.code in (1, 64), ended
+        assert leaks(world, ended) == []
+        assert "\x1b" not in ended.err
+        assert "\n::" not in ended.err
+
+
+def server_last(arguments: list[str], server: list[str]) -> list[str]:
+    return [arguments[0], *server, *arguments[1:]]
+
+
+@pytest.mark.parametrize("place", ["flag", "RECONCILER_SERVER", "OPENAI_BASE_URL", "server", "key_env"])
+@pytest.mark.parametrize(
+    "wrong", [f"http://user:{quote(KEY, safe='')}@127.0.0.1/v1", f"user:{KEY}@host", f"http://127.0.0.1/v1?key={KEY}"]
+)
+def test_a_key_in_the_wrong_place_is_refused_without_being_said(
+    world: Everything, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, wrong: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    flag = ["--server", wrong] if place == "flag" else []
+    settings = f"owner: {OWNER}\n"
+    if place == "server":
+        settings += f"server: {json.dumps(wrong)}\n"
+    elif place == "key_env":
+        settings += f"servers: {{x: {{base_url: http://127.0.0.1/v1, key_env: {json.dumps(wrong)}}}}}\n"
+    elif place != "flag":
+        monkeypatch.setenv(place, wrong)
+    elsewhere = Everything(Repo.make(tmp_path / "repo"), world.server, world.spike, "")
+    elsewhere.repo.write("reconciler.yaml", settings)
+    ended = elsewhere.call("plan", *flag)
+    assert ended.code in (1, 64)
+    assert not [s for s in SPELLINGS if s in ended.out + ended.err], ended
+
+
+def test_a_download_that_holds_the_key_is_not_kept(world: Everything, tmp_path: Path) -> None:
+    world.spike.way = "plain"
+    rows = json.dumps({"messages": [{"role": "user", "content": KEY}]}) + "\n"
+    file = world.server.http.post("/files", files={"file": ("x.jsonl", rows)}, data={"purpose": "fine-tune"}).json()
+    body = {"model": "gpt-4.1-nano-2025-04-14", "training_file": file["id"]}
+    job = world.server.http.post("/fine_tuning/jobs", json=body).raise_for_status().json()
+    elsewhere = Everything(Repo.make(tmp_path / "repo"), world.server, world.spike, "")
+    ended = elsewhere.call("import", job["id"], "--download", "--server", world.server.url)
+    assert "its content holds the key" in ended.out
+    assert leaks(elsewhere, ended) == []
+
+
+def test_serve_shows_and_keeps_no_key(tmp_path: Path) -> None:
+    repo = Repo.make(tmp_path / "repo", RECONCILER_API_KEY=KEY)
+    process = repo.start("serve", "--port", "0", "--directory", "state")
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        for key in (KEY, f"wrong-{KEY}"):
+            head = {"Authorization": f"Bearer {key}", "X-Request-Id": KEY}
+            with httpx.Client(base_url=url, headers=head, trust_env=False) as http:
+                http.get("/models")
+                http.get(f"/fine_tuning/jobs/{quote(KEY, safe='')}")
+    finally:
+        done = end(process, signal.SIGINT)
+    texts = [done.said.encode(), *(file.read_bytes() for file in (repo.root / "state").rglob("*") if file.is_file())]
+    assert not [s for s in SPELLINGS for text in texts if s.encode() in text]
 
 
 def test_the_cache_and_saved_plans_are_among_what_is_searched(world: Everything) -> None:
