@@ -1,12 +1,14 @@
 """Collecting garbage: what nothing needs is found in one complete reading, and looked at again before it is deleted.
 
 Jobs can be created at any time, and what one needs must not go. So right before each delete the newest jobs are read
-again: those that the first reading did not have are all that can have begun to need something since.
+again, back to those that the first reading can have missed: what it did not have is all that can have begun to need
+something since.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +16,7 @@ from typing import Literal
 from reconciler.api.client import Client
 from reconciler.api.concurrently import concurrently
 from reconciler.api.types import Checkpoint
-from reconciler.errors import ApiError, Conflict, NotFound, Unsupported
+from reconciler.errors import Conflict, NotFound, ReconcilerError, Unsupported
 from reconciler.observe.listing import list_anyones
 from reconciler.observe.state import Observed, ObservedJob
 from reconciler.plan.garbage import Garbage, Needs, old_checkpoints, old_files, superseded, used_by
@@ -32,15 +34,19 @@ class Collected:
     item: Garbage
     result: Result
     detail: str = ""
-    error: ApiError | None = None
+    error: ReconcilerError | None = None
 
 
 @dataclass(frozen=True)
 class Heap:
-    """What can go, files first, each by name; and the ids of all jobs there were when this was found."""
+    """What can go, files first, each by name; and the ids of all jobs there were when this was found.
+
+    ``settled`` is in Unix seconds: of the jobs made before it, the list showed all.
+    """
 
     items: tuple[Garbage, ...]
     jobs: frozenset[str]
+    settled: float = -math.inf
 
     @property
     def size(self) -> int:
@@ -63,7 +69,10 @@ async def find_garbage(
     old = list(old_files(files, jobs, needs, owner=owner, before=before))
     models = await _models(client, superseded(desired, observed), needs, before)
     items = [*sorted(old, key=lambda i: (i.name, i.id)), *models]
-    return Heap(tuple(items), frozenset(job.id for job in jobs))
+    settled = (
+        jobs[-1].created_at - client.server.lag if jobs else -math.inf
+    )  # a list may lag, and show older ones later
+    return Heap(tuple(items), frozenset(job.id for job in jobs), settled)
 
 
 async def _models(client: Client, jobs: Sequence[ObservedJob], needs: Needs, before: float) -> list[Garbage]:
@@ -111,19 +120,12 @@ async def _delete(client: Client, item: Garbage, heap: Heap) -> Collected:
         await (client.delete_file(item.id) if item.kind == "file" else client.delete_model(item.id))
     except Conflict as error:
         return Collected(item, "kept", str(error))
-    except ApiError as error:
+    except ReconcilerError as error:
         return Collected(item, "failed", error=error)
     return Collected(item, "deleted")
 
 
 async def _new_user(client: Client, item: Garbage, heap: Heap) -> str | None:
-    """Return a job that was not there before and needs this. Jobs are listed newest first."""
-    after: str | None = None
-    while True:
-        page = await client.jobs_page(after)
-        for job in page.data:
-            if job.id not in heap.jobs and item.id in used_by(job):
-                return job.id
-        if not (page.has_more and page.data) or any(job.id in heap.jobs for job in page.data):
-            return None
-        after = page.data[-1].id
+    """Return a job that was not there before and needs this."""
+    newest = await list_anyones(client, {}, since=heap.settled)
+    return next((job.id for job in newest if job.id not in heap.jobs and item.id in used_by(job)), None)

@@ -63,8 +63,10 @@ async def list_jobs(client: Client, owner: str, *, cache: Cache, now: Callable[[
     raise AssertionError("unreachable: only the first reading trusts the cache")
 
 
-async def list_anyones(client: Client, metadata: Mapping[str, str]) -> list[Job]:
+async def list_anyones(client: Client, metadata: Mapping[str, str], *, since: float = -math.inf) -> list[Job]:
     """Read all jobs that carry these pairs, whosesoever and whole, oldest first.
+
+    With ``since`` (Unix seconds) those made before may be missing, and are not read on purpose.
 
     Raises:
         UnreliableListing: the listing contradicted itself three times.
@@ -73,7 +75,11 @@ async def list_anyones(client: Client, metadata: Mapping[str, str]) -> list[Job]
     for attempt in range(_READINGS):
         try:
             async with aclosing(_pages(client, metadata)) as pages:
-                jobs = [job async for page in pages for job in page]
+                jobs: list[Job] = []
+                async for page in pages:
+                    jobs += page
+                    if jobs and jobs[-1].created_at < since:
+                        break
         except _Contradiction as fault:
             await _before_another(client, fault, attempt)
         else:

@@ -57,6 +57,7 @@ class Place:
     gone: set[str] = field(default_factory=set)
     faults: dict[str, httpx.Response] = field(default_factory=dict)
     deleted: list[str] = field(default_factory=list)
+    silent: bool = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         path = request.url.path.removeprefix("/v1/")
@@ -80,7 +81,8 @@ class Place:
         newest = sorted(self.jobs, key=lambda j: -j["created_at"])
         after = request.url.params.get("after")
         start = next((i + 1 for i, j in enumerate(newest) if j["id"] == after), 0)
-        return _json({"object": "list", "data": newest[start : start + 2], "has_more": start + 2 < len(newest)})
+        more = {} if self.silent else {"has_more": start + 2 < len(newest)}
+        return _json({"object": "list", "data": newest[start : start + 2], **more})
 
 
 def _json(body: Any, status: int = 200) -> httpx.Response:
@@ -250,6 +252,35 @@ async def test_what_a_new_job_needs_stays(others: int) -> None:
     place.jobs.append(job("needy", "file-1", owner="other", status="validating_files", created_at=200))
     (end,) = await ends(place, heap)
     assert (end.result, end.detail) == ("kept", "needy needs it now")
+    assert place.deleted == []
+
+
+async def test_what_a_job_needs_that_is_listed_late_stays() -> None:
+    """It is older than jobs that the first reading had, and so stands behind them."""
+    jobs = [job("ftjob-1", "file-1"), *(job(f"known-{n}", created_at=300 + n) for n in range(3))]
+    place = Place(jobs, [file("file-1", "c")])
+    heap = await found(place, spec())
+    place.jobs.append(job("needy", "file-1", owner="other", status="validating_files", created_at=299))
+    (end,) = await ends(place, heap)
+    assert (end.result, end.detail) == ("kept", "needy needs it now")
+
+
+async def test_what_a_new_job_needs_stays_where_the_server_does_not_say_that_more_follows() -> None:
+    place = Place([job("ftjob-1", "file-1")], [file("file-1", "c")], silent=True)
+    heap = await found(place, spec())
+    place.jobs += [job(f"new-{n}", created_at=300 + n) for n in range(3)]
+    place.jobs.append(job("needy", "file-1", owner="other", status="validating_files", created_at=200))
+    (end,) = await ends(place, heap)
+    assert (end.result, end.detail) == ("kept", "needy needs it now")
+
+
+async def test_a_listing_that_contradicts_itself_before_a_delete_keeps_everything() -> None:
+    place = Place([job("ftjob-1", "file-1")], [file("file-1", "c")])
+    heap = await found(place, spec())
+    place.jobs += [job("twice", created_at=300)] * 2
+    (end,) = await ends(place, heap)
+    assert end.result == "failed"
+    assert isinstance(end.error, UnreliableListing)
     assert place.deleted == []
 
 
