@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from .record import owner_of
+from .rules import owner_of
 from .schedule import Result, play, result_of
 from .specs import write_files
 

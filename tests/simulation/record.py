@@ -8,21 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.errors import ReconcilerError
-from reconciler.observe.ownership import Ownership, parse
+from reconciler.observe.ownership import Ownership
+from reconciler.plan.table import adopts
+from reconciler.spec.desired import Desired
+from reconciler.spec.policy import Policy
 
+from .rules import (
+    adoptable,
+    adopter,
+    asks,
+    managed,
+    needs_of_file,
+    needs_of_model,
+    owner_of,
+    protects,
+    wants_access,
+)
 from .server import TRANSIENT, LiveJob, Server
-
-OURS = "acme/models"
-"""The one owner that every reconciler here works for."""
-
-
-def owner_of(job: LiveJob) -> Ownership | None:
-    """Read whose a job is; None for every job that is not clearly ours."""
-    try:
-        own = parse(job.metadata)
-    except ValueError:
-        return None
-    return own if own and own.owner == OURS else None
 
 
 def _name(job: LiveJob) -> str | None:
@@ -41,7 +43,7 @@ class Run:
 
     ``looked`` is when its newest listing began, ``heard`` when it sent its last request; ``failed`` when it first
     reported an error; ``killed`` when it was ended from outside. ``sent`` holds the creates that may have had their
-    effect; ``retry_limits`` are those of every version of the specs, by name.
+    effect; ``retry_limits`` are those of every version of the specs, by name; ``desired`` is what its clone says.
     """
 
     number: int
@@ -52,6 +54,8 @@ class Run:
     failed: float | None = None
     killed: float | None = None
     requests: int = 0
+    desired: Sequence[Desired] = ()
+    policy: Policy = field(default_factory=Policy)
     sent: Counter[Ownership] = field(default_factory=Counter)
     made: set[str] = field(default_factory=set)
     cancelling: set[str] = field(default_factory=set)
@@ -103,16 +107,27 @@ class Record:
             holds=not any(j.status == "succeeded" and (j.ended or 0) <= looked for j in plain),
             words=f"run {run.number} made {job.id} although {own.revision} of {own.name} had succeeded",
         )
+        adopted = self._adopted(run, own)
         self.check(
             "every attempt is explained",
-            holds=own.attempt == 1 or any(self._explains(j, run, own) for j in same),
+            holds=own.attempt == 1 or any(self._explains(j, run, own) for j in (*same, *adopted)),
             words=f"run {run.number} made {job.id}, attempt {own.attempt} of {own.name}, for no reason",
         )
+        if adopted:
+            bought = own.attempt == 1 or any(j.live or j.status == "succeeded" for j in adopted)
+            words = f"run {run.number} made {job.id} although {own.name} adopts {adopted[0].id}"
+            self.check("what is adopted is not bought again", holds=not bought, words=words)
+
+    def _adopted(self, run: Run, own: Ownership) -> list[LiveJob]:
+        """Return the job that counts for what is made, by the word of its spec."""
+        specs = (spec for spec in run.desired if (spec.name, spec.revision) == (own.name, own.revision))
+        jobs = [self.server.job(job_id) for spec in specs if (job_id := adopts(spec))]
+        return [job for job in jobs if adoptable(job)]
 
     def _explains(self, job: LiveJob, run: Run, own: Ownership) -> bool:
         """Whether a job's end is why the next attempt was wanted."""
-        before = owner_of(job)
-        if before is None or before.attempt != own.attempt - 1:
+        before = owner_of(job) or Ownership("", "", "", 1)
+        if before.attempt != own.attempt - 1:
             return False
         if job.status == "cancelled":
             return run.recreates
@@ -124,12 +139,17 @@ class Record:
 
     def sends_change(self, run: Run, verb: str, job_id: str) -> None:
         """A cancel, pause or resume leaves."""
-        job = self.server.jobs.get(job_id)
-        self.check(
-            "foreign jobs are left alone",
-            holds=job is not None and owner_of(job) is not None,
-            words=f"run {run.number} wants to {verb} {job_id}",
-        )
+        job = self.server.job(job_id)
+        spec = adopter(job, run.desired)
+        words = f"run {run.number} wants to {verb} {job_id}"
+        if spec:
+            holds = asks(spec, verb, job, self.server)
+            self.check("what is adopted is changed only as its spec asks", holds=holds, words=words)
+        else:
+            self.check("foreign jobs are left alone", holds=owner_of(job) is not None, words=words)
+        if verb == "cancel":
+            spared = not protects(job, run.desired) or self._raced(run, job)
+            self.check("what is protected is not cancelled", holds=spared, words=words)
         if verb == "cancel" and job_id not in run.cancelling:
             run.cancelling.add(job_id)
             self.check(
@@ -138,9 +158,43 @@ class Record:
                 words=f"run {run.number} cancels {job_id} after it had failed at {run.failed}",
             )
 
+    def _raced(self, run: Run, job: LiveJob) -> bool:
+        """Whether two runs have just made the same job, one of them this: then the younger one goes at once."""
+        return any(owner_of(self.server.job(job_id)) == owner_of(job) for job_id in run.made)
+
+    def sends_delete(self, run: Run, kind: str, name: str, looked: float) -> None:
+        """A file or a model is about to go, and ``looked`` is when the newest listing began."""
+        if kind == "files":
+            needs = list(needs_of_file(self.server, name, run.desired, looked)) if name in self.server.files else []
+            self.check("no file goes that is needed", holds=not needs, words=f"run {run.number}, {name}: {needs}")
+        else:
+            there = name not in self.server.gone
+            needs = list(needs_of_model(self.server, name, run.desired, looked)) if there else []
+            self.check("no model goes that is needed", holds=not needs, words=f"run {run.number}, {name}: {needs}")
+
+    def sends_grant(self, run: Run, model: str, projects: Sequence[str]) -> None:
+        """Projects are about to be let in."""
+        holds = all(wants_access(self.server, model, project, run.desired) for project in projects)
+        self.check("who is let in is named", holds=holds, words=f"run {run.number}, {model}: {projects}")
+
+    def sends_revoke(self, run: Run, model: str, permission_id: str) -> None:
+        """A permission is about to be taken back."""
+        row = self.server.permissions.get(permission_id)
+        if row is None:
+            return
+        project = row["project_id"]
+        ours = managed(project, run.policy) and not wants_access(self.server, model, project, run.desired)
+        self.check("who is let in by others stays", holds=ours, words=f"run {run.number}, {model}: {project}")
+        words = f"run {run.number} shuts {project} out after it had failed at {run.failed}"
+        self.check("nothing is destroyed after an error", holds=run.failed is None, words=words)
+
     def changed(self, run: Run, verb: str, job: LiveJob) -> None:
+        self.did(run, verb, job.id)
+
+    def did(self, run: Run, verb: str, *what: Any) -> None:
+        """Count and note what happened."""
         self.counts[verb] += 1
-        self.note(verb, run.number, job.id)
+        self.note(verb, run.number, *what)
 
     def sends_anything(self, run: Run) -> None:
         run.requests += 1

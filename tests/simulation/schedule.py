@@ -15,7 +15,7 @@ from reconciler.spec.desired import DataFile
 from reconciler.spec.policy import MaxActive, Policy
 
 from .clock import VirtualLoop
-from .record import owner_of
+from .rules import is_for
 from .server import LiveJob, Quirks
 from .verdict import judge
 from .world import REAL, Machine, Manner, MemoryCache, Parts, Town
@@ -76,10 +76,13 @@ def make_town(chance: random.Random, files: Sequence[DataFile], root: Path, part
         no_pause=chance.choice((None, None, None, None, 404, 405, 501)),
         forgets_cursors=chance.random() < 0.2,
         never_processes=chance.random() < 0.1,
+        no_permissions=chance.random() < 0.1,
+        guards_files=chance.random() < 0.5,
     )
     policy = Policy(
         max_active=MaxActive(total=chance.choice((None, None, 1, 2))),
         on_cancelled=chance.choice(("block", "recreate")),
+        permissions=chance.choice(((), ("proj-*",), ("proj-a", "qa"))),
     )
     return Town(chance, files, root, quirks, policy, parts)
 
@@ -89,6 +92,9 @@ async def _trouble(town: Town) -> None:
     chance = town.chance
     for _ in range(chance.randint(1, 3)):
         town.repository.add()
+    for _ in range(chance.choice((0, 0, 1, 2))):
+        town.foreign_job()
+        town.repository.adopt()
     town.machines = [_machine(chance) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
     tempo = chance.choice((1, 1, 1, 4))
     tasks = [asyncio.ensure_future(_reconciles(town, machine, tempo)) for machine in town.machines]
@@ -117,6 +123,7 @@ async def _reconciles(town: Town, machine: Machine, tempo: float) -> None:
             deadly=chance.randint(1, 25) if chance.random() < 0.3 else None,
             ponders=chance.choice((0.0, 0.0, 8.0)),
             concurrency=chance.choice((1, 2, 8)),
+            collects=chance.choice((0.0, 20.0)) if chance.random() < 0.15 else None,
         )
         await town.reconcile(machine, manner)
 
@@ -157,6 +164,10 @@ async def settle(town: Town, *, wait: bool) -> None:
     words = f"not in {bound} runs (wait: {wait})"
     town.record.check("the world comes to rest", holds=rests, words=words)
     town.record.counts["rounds" if wait else "steps"] = rounds
+    if rests:
+        await town.reconcile(Machine(), Manner(collects=0.0))
+        plan = (await town.look(Machine())).plan
+        town.record.check("gc leaves nothing to do", holds=not plan.has_changes, words=f"{plan.changes} {plan.access}")
     await _caches_agree(town)
     judge(town.record, {spec.name: spec for spec in town.desired}, town.policy)
 
@@ -171,7 +182,7 @@ async def _caches_agree(town: Town) -> None:
 
 async def _at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
-    if any(moving(job) for job in town.record.ours()):
+    if any(moving(job) for job in town.wanted()):
         return False
     await asyncio.sleep(town.quirks.lag)  # until listings show it
     return not (await town.look(Machine())).plan.has_changes
@@ -180,8 +191,7 @@ async def _at_rest(town: Town) -> bool:
 def _under_way(town: Town) -> list[str]:
     """Jobs that specs ask for and that still train; to a job that cannot be paused nothing more will happen."""
     specs = [spec for spec in town.desired if not (spec.state == "paused" and town.quirks.no_pause)]
-    wanted = {(spec.name, spec.revision) for spec in specs}
-    return [j.id for j in town.record.ours() if moving(j) and (o := owner_of(j)) and (o.name, o.revision) in wanted]
+    return [job.id for job in town.wanted() if moving(job) and any(is_for(job, spec) for spec in specs)]
 
 
 def moving(job: LiveJob) -> bool:

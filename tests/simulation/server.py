@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+STEPS = (30, 20, 10)
 ENDED = ("succeeded", "failed", "cancelled")
 TRANSIENT, LASTING = "server_error", "invalid_training_data"
 ODD = "under_review"
@@ -27,7 +28,9 @@ class Quirks:
     """How one server differs from another, as long as it stands. Times are in seconds.
 
     ``lag`` bounds how late a listing shows a job, and where it is ``stale`` also a job's status; ``skew`` is by how
-    much its clock is ahead. ``no_pause`` is the status of its answer to pause and resume, None where it can.
+    much its clock is ahead. ``no_pause`` is the status of its answer to pause and resume, None where it can;
+    ``no_permissions`` says that our key may not ask who uses a model. A server that ``guards_files`` deletes none that
+    an unfinished job uses.
     """
 
     lag: float = 5.0
@@ -39,6 +42,8 @@ class Quirks:
     no_pause: int | None = None
     forgets_cursors: bool = False
     never_processes: bool = False
+    no_permissions: bool = False
+    guards_files: bool = False
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,21 @@ class LiveJob:
     @property
     def live(self) -> bool:
         return self.status not in ENDED
+
+    @property
+    def uses(self) -> frozenset[str]:
+        """The file and the model it trains on."""
+        return frozenset((self.body["training_file"], self.body["model"]))
+
+    @property
+    def model(self) -> str:
+        """What its model is called, once it has one."""
+        return f"ft:{self.body['model']}:org::{self.number}"
+
+    @property
+    def saved(self) -> tuple[str, ...]:
+        """What the models on the way are called."""
+        return tuple(f"ft:m:org::{self.number}:ckpt-step-{step}" for step in STEPS)
 
     def advance(self, now: float) -> None:
         """Let everything happen that was due by now."""
@@ -124,7 +144,7 @@ class LiveJob:
             "object": "fine_tuning.job",
             "created_at": self.created_at,
             "model": self.body["model"],
-            "fine_tuned_model": f"ft:{self.body['model']}:org::{self.number}" if done else None,
+            "fine_tuned_model": self.model if done else None,
             "status": status,
             "training_file": self.body["training_file"],
             "validation_file": self.body.get("validation_file"),
@@ -147,6 +167,9 @@ class Server:
     jobs: dict[str, LiveJob] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     files_made: int = 0
+    gone: set[str] = field(default_factory=set)
+    permissions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    permissions_made: int = 0
 
     EPOCH = 1_700_000_000
 
@@ -209,11 +232,11 @@ class Server:
             {
                 "id": f"ftckpt_{job.number}_{step}",
                 "created_at": job.created_at + step,
-                "fine_tuned_model_checkpoint": f"ft:m:org::{job.number}:ckpt-step-{step}",
+                "fine_tuned_model_checkpoint": saved,
                 "step_number": step,
                 "metrics": {"step": step, "train_loss": 2.0 / step, "full_valid_loss": 1.0 + (step - 20) ** 2},
             }
-            for step in (30, 20, 10)
+            for step, saved in zip(STEPS, job.saved, strict=True)
         ]
         return {"object": "list", "data": rows if job.status == "succeeded" else [], "has_more": False}
 
@@ -238,3 +261,52 @@ class Server:
         if not self.quirks.never_processes and self.unix - file["created_at"] >= 2:
             file["status"] = "processed"
         return dict(file)
+
+    def delete_file(self, file_id: str) -> dict[str, Any]:
+        self.file(file_id)
+        if self.quirks.guards_files and any(job.live and file_id in job.uses for job in self.all_jobs()):
+            raise Refused(409, "file_in_use", "A job needs it.")
+        del self.files[file_id]
+        return {"id": file_id, "object": "file", "deleted": True}
+
+    def maker(self, model: str) -> LiveJob:
+        """Return the job that made a model, or one on the way to it."""
+        for job in self.all_jobs():
+            if job.status == "succeeded" and model in (job.model, *job.saved) and model not in self.gone:
+                return job
+        raise Refused(404, "model_not_found", f"No model {model}.")
+
+    def model(self, model: str) -> dict[str, Any]:
+        return {"id": model, "object": "model", "created": self.maker(model).created_at, "owned_by": "org"}
+
+    def delete_model(self, model: str) -> dict[str, Any]:
+        self.maker(model)
+        self.gone.add(model)
+        return {"id": model, "object": "model", "deleted": True}
+
+    def access(self, model: str) -> dict[str, Any]:
+        """List who may use a model."""
+        self.maker(model)
+        rows = [row for row in self.permissions.values() if row["model"] == model]
+        return {"object": "list", "data": rows, "has_more": False}
+
+    def projects(self, model: str) -> set[str]:
+        """Return who may use a model."""
+        return {row["project_id"] for row in self.permissions.values() if row["model"] == model}
+
+    def grant(self, model: str, projects: Sequence[str]) -> dict[str, Any]:
+        """Let projects use a model; one that may already is not let in twice."""
+        self.maker(model)
+        for project in projects:
+            if project not in self.projects(model):
+                self.permissions_made += 1
+                cp_id = f"cp_{self.permissions_made}"
+                row = {"id": cp_id, "object": "checkpoint.permission", "created_at": self.unix, "project_id": project}
+                self.permissions[cp_id] = {**row, "model": model}
+        return self.access(model)
+
+    def revoke(self, model: str, permission_id: str) -> dict[str, Any]:
+        if self.permissions.get(permission_id, {}).get("model") != model:
+            raise Refused(404, "not_found", "No such permission.")
+        del self.permissions[permission_id]
+        return {"id": permission_id, "object": "checkpoint.permission", "deleted": True}

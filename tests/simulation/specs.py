@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.spec.desired import DataFile, Desired, Replace, State, Upstream
+from reconciler.spec.desired import Adopt, DataFile, Desired, Replace, State, Upstream
 from reconciler.spec.revision import chained, revision
 
 NAMES = ("ant", "bee", "cat", "dog", "elk", "fox", "gnu")
 FILES = 4
+PROJECTS = ("proj-a", "proj-b", "qa")
 METHOD = {"type": "supervised"}
 
 
@@ -39,8 +40,25 @@ class Want:
     replace: Replace = "cancel"
     retry_limit: int = 0
     priority: int = 0
+    protect: bool = False
+    permissions: tuple[str, ...] = ()
+    adopt: Adopt | None = None
 
 
+EDITS = {
+    "add": 2,
+    "delete": 1,
+    "rename": 1,
+    "retrain": 3,
+    "turn": 3,
+    "chain": 2,
+    "revert": 1,
+    "settings": 1,
+    "protect": 1,
+    "share": 1,
+    "adopt": 2,
+}
+"""What people do to specs, and how often."""
 Specs = dict[str, Want]
 
 
@@ -66,6 +84,9 @@ def resolve(specs: Specs, files: Sequence[DataFile]) -> tuple[Desired, ...]:
                 replace=want.replace,
                 retry_limit=want.retry_limit,
                 priority=want.priority,
+                protect=want.protect,
+                permissions=want.permissions,
+                adopt=want.adopt,
             )
         )
     return tuple(desired)
@@ -73,9 +94,11 @@ def resolve(specs: Specs, files: Sequence[DataFile]) -> tuple[Desired, ...]:
 
 @dataclass
 class Repository:
-    """The specs and their history, newest last."""
+    """The specs and their history, newest last. ``strangers`` tells the ids of jobs made elsewhere."""
 
     chance: random.Random
+    files: Sequence[DataFile]
+    strangers: Callable[[], Sequence[str]]
     versions: list[Specs] = field(default_factory=lambda: [{}])
 
     @property
@@ -84,11 +107,9 @@ class Repository:
 
     def edit(self) -> str:
         """Make one commit at random, and return what it did."""
-        kinds = (self.add, self.delete, self.rename, self.retrain, self.turn, self.chain, self.revert, self.settings)
-        weights = (2, 1, 1, 3, 3, 2, 1, 1)
-        kind = self.chance.choices(kinds, weights)[0]
-        kind()
-        return kind.__name__
+        kind = self.chance.choices(list(EDITS), list(EDITS.values()))[0]
+        getattr(self, kind)()
+        return kind
 
     def _commit(self, specs: Specs) -> None:
         self.versions.append(specs)
@@ -104,6 +125,8 @@ class Repository:
                 seed=self.chance.randrange(3),
                 retry_limit=self.chance.choice((0, 0, 1, 2)),
                 priority=self.chance.randrange(2),
+                protect=self.chance.random() < 0.1,
+                permissions=self.chance.choice(((), (), ("proj-a",), PROJECTS)),
             )
             self._commit({**self.specs, self.chance.choice(free): want})
 
@@ -160,3 +183,27 @@ class Repository:
                 priority=self.chance.randrange(2),
             )
             self._commit({**self.specs, name: new})
+
+    def protect(self) -> None:
+        """Forbid that a spec's jobs are cancelled, or no longer."""
+        if name := self._pick():
+            self._commit({**self.specs, name: replace(self.specs[name], protect=self.chance.random() < 0.6)})
+
+    def share(self) -> None:
+        """Change who may use a spec's model."""
+        if name := self._pick():
+            projects = tuple(self.chance.sample(PROJECTS, self.chance.randrange(3)))
+            self._commit({**self.specs, name: replace(self.specs[name], permissions=projects)})
+
+    def adopt(self) -> None:
+        """Let a job made elsewhere count for a spec as it is now, or as it was once, or no longer."""
+        used = {want.adopt.job for want in self.specs.values() if want.adopt}
+        free = [job_id for job_id in self.strangers() if job_id not in used]
+        if name := self._pick():
+            if not free:
+                self._commit({**self.specs, name: replace(self.specs[name], adopt=None)})
+                return
+            specs = self.specs if self.chance.random() < 0.9 else self.versions[-2]
+            revisions = {spec.name: spec.revision for spec in resolve(specs, self.files)}
+            adopted = Adopt(self.chance.choice(free), revisions.get(name, "0" * 16))
+            self._commit({**self.specs, name: replace(self.specs[name], adopt=adopted)})

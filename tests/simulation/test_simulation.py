@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,20 @@ import pytest
 
 from reconciler.api.client import Client
 from reconciler.api.types import CreateJob, Job, Page
+from reconciler.apply.collect import Heap, find_garbage
+from reconciler.apply.permissions import Granted
 from reconciler.apply.world import Run
 from reconciler.errors import ApiError, TransientError
 from reconciler.observe.ownership import OWNER
-from reconciler.spec.desired import DataFile
+from reconciler.observe.state import Observed
+from reconciler.plan.model import Access
+from reconciler.spec.desired import DataFile, Desired
 from reconciler.spec.policy import Policy
 
 from .__main__ import failures, play_all, play_on_all_cores, summary
 from .clock import StandsStill, VirtualLoop
 from .faults import Fault
-from .record import OURS, owner_of
+from .rules import OURS, owner_of
 from .schedule import Result, play, result_of
 from .server import Course, Quirks
 from .specs import write_files
@@ -110,15 +115,50 @@ class ForgetsErrors(Run):
         return False
 
 
+async def finds_all(client: Client, owner: str, _: Sequence[Desired], observed: Observed, *, before: float) -> Heap:
+    """Takes what specs name for garbage."""
+    return await find_garbage(client, owner, [], observed, before=before)
+
+
+async def shuts_everybody_out(client: Client, planned: Sequence[Access], *, revoke: bool) -> list[Granted]:
+    """Takes back what others gave."""
+    for access in planned if revoke else ():
+        for permission in await client.permissions(access.model):
+            if permission.project_id in access.left:
+                await client.revoke(access.model, permission.id)
+    return []
+
+
+def unprotected(spec: Desired) -> Desired:
+    return replace(spec, protect=False)
+
+
+def unadopted(spec: Desired) -> Desired:
+    return replace(spec, adopt=None)
+
+
 @pytest.mark.parametrize(
     ("planted", "caught"),
     [
+        (Parts(find=finds_all), "no file goes that is needed"),
+        (Parts(access=shuts_everybody_out), "who is let in by others stays"),
+        (Parts(reads=unprotected), "what is protected is not cancelled"),
+        (Parts(reads=unadopted), "what is adopted is not bought again"),
         (Parts(client=Repeats), "a create is never repeated"),
         (Parts(client=TakesFailureForNothing), "what a listing showed is not created again"),
         (Parts(client=IgnoresOwners), "foreign jobs are left alone"),
         (Parts(tries=ForgetsErrors), "nothing is destroyed after an error"),
     ],
-    ids=["repeats a create", "takes a failed listing for an empty one", "ignores owners", "destroys after an error"],
+    ids=[
+        "collects what specs name",
+        "takes back what others gave",
+        "ignores protect",
+        "ignores adopt",
+        "repeats a create",
+        "takes a failed listing for an empty one",
+        "ignores owners",
+        "destroys after an error",
+    ],
 )
 def test_a_planted_bug_is_caught_within_two_hundred_schedules(planted: Parts, caught: str, tmp_path: Path) -> None:
     files = write_files(tmp_path)

@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from .clock import VirtualLoop
 from .schedule import make_town, settle
-from .specs import write_files
-from .world import Machine, Manner, Town
+from .specs import EDITS, write_files
+from .world import DEEDS, Machine, Manner, Town
 
 PATIENCE = 300.0
 """Seconds after which somebody ends a command that still runs."""
@@ -27,6 +27,7 @@ RUNS = st.builds(
     deadly=st.none() | st.integers(1, 20),
     ponders=st.sampled_from([0.0, 8.0]),
     concurrency=st.sampled_from([1, 8]),
+    collects=st.sampled_from([None, None, None, 0.0, 20.0]),
 )
 
 
@@ -51,7 +52,7 @@ class Reconciling(RuleBasedStateMachine):
     def do(self, what: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(what)
 
-    @rule(kind=st.sampled_from(["add", "delete", "rename", "retrain", "turn", "chain", "revert", "settings"]))
+    @rule(kind=st.sampled_from(list(EDITS)))
     def edit(self, kind: str) -> None:
         getattr(self.town.repository, kind)()
 
@@ -74,7 +75,7 @@ class Reconciling(RuleBasedStateMachine):
     def weather(self, rate: float) -> None:
         self.town.faults.rate = rate
 
-    @rule(kind=st.sampled_from(["by_hand", "delete_a_file", "foreign_job"]))
+    @rule(kind=st.sampled_from(list(DEEDS)))
     def meddle(self, kind: str) -> None:
         getattr(self.town, kind)()
 

@@ -95,6 +95,13 @@ class Wire(httpx.AsyncBaseTransport):
 
     def _announce(self, asked: Asked) -> None:
         """Tell the record what leaves; a create only if the client cannot know that it had no effect."""
+        parts = asked.path.strip("/").split("/")
+        if asked.method == "DELETE" and "permissions" in parts:
+            self.record.sends_revoke(self.run, parts[2], parts[-1])
+        elif asked.method == "DELETE":
+            self.record.sends_delete(self.run, parts[0], parts[1], asked.looked)
+        elif asked.method == "POST" and "permissions" in parts:
+            self.record.sends_grant(self.run, parts[2], json.loads(asked.body)["project_ids"])
         if asked.method != "POST" or not asked.path.startswith(JOBS):
             return
         if asked.path != JOBS:
@@ -123,9 +130,10 @@ class Wire(httpx.AsyncBaseTransport):
 
     def _effect(self, asked: Asked) -> Any:
         parts = asked.path.strip("/").split("/")
-        return self._read(asked, parts) if asked.method == "GET" else self._write(asked, parts)
+        act = {"GET": self._read, "DELETE": self._delete}.get(asked.method, self._write)
+        return act(asked, parts)
 
-    def _read(self, asked: Asked, parts: list[str]) -> Any:
+    def _read(self, asked: Asked, parts: list[str]) -> Any:  # noqa: PLR0911 - one for each address
         server = self.server
         match parts:
             case ["fine_tuning", "jobs"]:
@@ -134,6 +142,11 @@ class Wire(httpx.AsyncBaseTransport):
                 return server.job(job_id).document()
             case ["fine_tuning", "jobs", job_id, "checkpoints"]:
                 return server.checkpoints(job_id)
+            case ["fine_tuning", "checkpoints", model, "permissions"]:
+                self._may_ask()
+                return server.access(model)
+            case ["models", model]:
+                return server.model(model)
             case ["files"]:
                 return {"object": "list", "data": [server.file(i) for i in server.files], "has_more": False}
             case ["files", file_id]:
@@ -152,7 +165,30 @@ class Wire(httpx.AsyncBaseTransport):
                 return job.document()
             case ["files"]:
                 return self.server.store(*_form(asked.body, asked.headers))
+            case ["fine_tuning", "checkpoints", model, "permissions"]:
+                self._may_ask()
+                self.record.did(self.run, "grant", model, asked.body)
+                return self.server.grant(model, json.loads(asked.body)["project_ids"])
         raise Refused(404, "unknown_url", f"{asked.method} {asked.path}")
+
+    def _delete(self, asked: Asked, parts: list[str]) -> Any:
+        match parts:
+            case ["fine_tuning", "checkpoints", model, "permissions", permission_id]:
+                self._may_ask()
+                done = self.server.revoke(model, permission_id)
+            case ["files", file_id]:
+                done = self.server.delete_file(file_id)
+            case ["models", model]:
+                done = self.server.delete_model(model)
+            case _:
+                raise Refused(404, "unknown_url", f"{asked.method} {asked.path}")
+        verb = "revoke" if "permissions" in parts else f"delete {parts[0]}"
+        self.record.did(self.run, verb, *parts[1:])
+        return done
+
+    def _may_ask(self) -> None:
+        if self.server.quirks.no_permissions:
+            raise Refused(403, "forbidden", "This key may not ask.")
 
     def _listing(self, params: Mapping[str, str], fault: Fault | None) -> dict[str, Any]:
         server = self.server

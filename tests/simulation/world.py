@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ from reconciler.api.client import Client
 from reconciler.api.files import Uploads
 from reconciler.api.retry import Backoff
 from reconciler.api.server import Server as Address
+from reconciler.apply.collect import Collected, Heap, collect, find_garbage
 from reconciler.apply.follow import Poll, View, follow
 from reconciler.apply.model import Result
+from reconciler.apply.permissions import Granted, apply_access
 from reconciler.apply.world import Key, World
 from reconciler.apply.world import Run as Tries
 from reconciler.cache import Cache
@@ -28,12 +30,22 @@ from reconciler.spec.desired import DataFile, Desired
 from reconciler.spec.policy import MaxPrune, Policy
 
 from .faults import Faults
-from .record import OURS, Record, Run
-from .server import LASTING, TRANSIENT, Course, Quirks, Refused, Server
-from .specs import NAMES, Repository, resolve
+from .record import Record, Run
+from .rules import OURS, adopter, owner_of
+from .server import LASTING, TRANSIENT, Course, LiveJob, Quirks, Refused, Server
+from .specs import NAMES, PROJECTS, Repository, resolve
 from .wire import BASE, Wire
 
 UNLIMITED = Options(max_prune=MaxPrune(count=10_000, share=1), allow_empty=True)
+DEEDS = {
+    "by_hand": 4,
+    "delete_a_file": 1,
+    "foreign_job": 2,
+    "foreign_file": 1,
+    "let_in": 2,
+    "shut_out": 1,
+}
+"""What people do by hand, and how often."""
 TOO_LONG = 4 * 3600.0
 """Seconds after which a command that should have ended is taken to hang."""
 
@@ -80,6 +92,10 @@ class Parts:
 
     client: type[Client] = Client
     tries: type[Tries] = Tries
+    find: Callable[..., Awaitable[Heap]] = find_garbage
+    collect: Callable[[Client, Heap], Awaitable[Sequence[Collected]]] = collect
+    access: Callable[..., Awaitable[Sequence[Granted]]] = apply_access
+    reads: Callable[[Desired], Desired] = lambda spec: spec
 
 
 REAL = Parts()
@@ -102,7 +118,7 @@ class Manner:
     """How one run goes about it.
 
     ``behind`` is by how many commits its clone is late; ``deadly`` the request at which it is killed; ``ponders`` how
-    many seconds a person takes to approve.
+    many seconds a person takes to approve. One that ``collects`` is a ``gc`` of what is older than that many seconds.
     """
 
     wait: bool = False
@@ -110,6 +126,7 @@ class Manner:
     deadly: int | None = None
     ponders: float = 0.0
     concurrency: int = 8
+    collects: float | None = None
     options: Options = UNLIMITED
 
 
@@ -133,17 +150,25 @@ class Town:
         self.server = Server(self.quirks, self.loop.time, self._course, self.chance.random)
         self.record = Record(self.server)
         self.faults = Faults(self.chance)
-        self.repository = Repository(self.chance)
+        self.repository = Repository(self.chance, self.files, self._strangers)
 
     def _course(self) -> Course:
         code = self.chance.choices((None, TRANSIENT, LASTING), (7, 2, 1))[0]
         review = self.chance.choice((0.0, 0.0, 15.0))
         return Course(self.chance.uniform(0, 10), self.chance.uniform(5, 90), review, code)
 
+    def _strangers(self) -> list[str]:
+        return [job.id for job in self.server.all_jobs() if not owner_of(job)]
+
     @property
-    def desired(self) -> tuple[Desired, ...]:
+    def desired(self) -> Sequence[Desired]:
         """What the newest specs say."""
         return resolve(self.repository.specs, self.files)
+
+    def wanted(self) -> list[LiveJob]:
+        """Every job that specs can ask something of: ours, and those they adopt."""
+        desired = self.desired
+        return [job for job in self.server.all_jobs() if owner_of(job) or adopter(job, desired)]
 
     # Reconcilers
 
@@ -151,7 +176,8 @@ class Town:
         """Run one command to its end, whatever that is, and return its error, if it had one."""
         self.runs += 1
         limits = [{name: want.retry_limit for name, want in specs.items()} for specs in self.repository.versions]
-        run = Run(self.runs, limits, self.policy.on_cancelled == "recreate")
+        recreates = self.policy.on_cancelled == "recreate"
+        run = Run(self.runs, limits, recreates, desired=self._clone(manner), policy=self.policy)
 
         def kill() -> None:
             self.kills += 1
@@ -178,8 +204,11 @@ class Town:
 
     async def _command(self, run: Run, wire: Wire, machine: Machine, manner: Manner) -> None:
         async with self._client(wire, machine) as client:
-            reconciler = self._reconciler(client, machine, manner)
+            reconciler = self._reconciler(client, machine, manner, run.desired)
             async with asyncio.timeout(TOO_LONG):
+                if manner.collects is not None:
+                    await self._collect(client, reconciler, manner, manner.collects)
+                    return
                 view = await reconciler.look()
                 world = self._world(run, client, reconciler, view, manner)
 
@@ -188,15 +217,26 @@ class Town:
                     return True
 
                 await run_once(reconciler, world, approve, view=view)
+                plan = view.plan
                 if manner.wait:
-                    known = frozenset(job.id for job in view.observed.jobs)
-                    await follow(world, reconciler.look, known, Poll())
+                    plan, _ = await follow(world, reconciler.look, frozenset(view.observed.by_id), Poll())
+                await self.parts.access(client, plan.access, revoke=not world.run.failed)
+
+    async def _collect(self, client: Client, reconciler: Reconciler, manner: Manner, seconds: float) -> None:
+        """Delete what is older than so many seconds and not needed, once somebody has approved."""
+        if not reconciler.desired:
+            return  # the command refuses to
+        observed = (await reconciler.look()).observed
+        before = (client.server_time or client.clock()) - seconds
+        heap = await self.parts.find(client, OURS, reconciler.desired, observed, before=before)
+        await asyncio.sleep(manner.ponders)
+        await self.parts.collect(client, heap)
 
     async def look(self, machine: Machine) -> View:
         """Plan, and change nothing."""
         run = Run(0, [])
         async with self._client(Wire(self.server, self.record, run, self.faults, self.chance), machine) as client:
-            return await self._reconciler(client, machine, Manner()).look()
+            return await self._reconciler(client, machine, Manner(), self.desired).look()
 
     def _client(self, wire: Wire, machine: Machine) -> Client:
         address = Address("sim", BASE, "key", lag=self.quirks.lag)
@@ -207,10 +247,13 @@ class Town:
         backoff = Backoff(attempts=machine.attempts)
         return self.parts.client(address, transport=wire, clock=now, random=self.chance.random, backoff=backoff)
 
-    def _reconciler(self, client: Client, machine: Machine, manner: Manner) -> Reconciler:
+    def _clone(self, manner: Manner) -> Sequence[Desired]:
+        """What the specs say that a run goes by."""
         versions = self.repository.versions
-        specs = versions[max(0, len(versions) - 1 - manner.behind)]
-        desired = resolve(specs, self.files)
+        return resolve(versions[max(0, len(versions) - 1 - manner.behind)], self.files)
+
+    def _reconciler(self, client: Client, machine: Machine, manner: Manner, desired: Sequence[Desired]) -> Reconciler:
+        desired = tuple(map(self.parts.reads, desired))
         return Reconciler(client, BASE, OURS, desired, self.policy, manner.options, machine.cache, client.clock)
 
     def _world(self, run: Run, client: Client, reconciler: Reconciler, view: View, manner: Manner) -> World:
@@ -232,9 +275,9 @@ class Town:
 
     def meddle(self) -> str:
         """Let somebody do something by hand, at random, and return what."""
-        kind = self.chance.choices((self.by_hand, self.delete_a_file, self.foreign_job), (4, 1, 1))[0]
-        kind()
-        return kind.__name__
+        kind = self.chance.choices(list(DEEDS), list(DEEDS.values()))[0]
+        getattr(self, kind)()
+        return kind
 
     def by_hand(self) -> None:
         """Somebody cancels, pauses or resumes a job, if it can be."""
@@ -261,6 +304,30 @@ class Town:
             REVISION: self.chance.choice(("0123456789abcdef.1", "rubbish")),
         }
         metadata |= self.chance.choice(({}, {OWNER: "somebody/else"}, {OWNER: OURS, REVISION: "rubbish"}))
-        data = self.server.store("theirs.jsonl", b"{}")
-        job = self.server.create({"model": "gpt-small", "training_file": data["id"], "metadata": metadata})
+        files = list(self.server.files)
+        mine = not files or self.chance.random() < 0.7
+        file_id = self.server.store("theirs.jsonl", b"{}")["id"] if mine else self.chance.choice(files)
+        job = self.server.create({"model": "gpt-small", "training_file": file_id, "metadata": metadata})
         self.record.note("foreign", job.id)
+
+    def foreign_file(self) -> None:
+        """Somebody else stores a file that is called as ours are."""
+        name = f"theirs.{self.chance.choice(self.files).digest[:16]}.jsonl"
+        self.record.note("foreign", self.server.store(name, b"{}")["id"])
+
+    def let_in(self) -> None:
+        """Somebody lets a project use a model."""
+        if models := self._models():
+            model, project = self.chance.choice(models), self.chance.choice(PROJECTS)
+            self.server.grant(model, [project])
+            self.record.note("lets in", project, model)
+
+    def shut_out(self) -> None:
+        """Somebody takes a permission back."""
+        if self.server.permissions:
+            permission_id = self.chance.choice(list(self.server.permissions))
+            row = self.server.permissions.pop(permission_id)
+            self.record.note("shuts out", row["project_id"], row["model"])
+
+    def _models(self) -> list[str]:
+        return [job.model for job in self.server.all_jobs() if job.status == "succeeded"]
