@@ -299,6 +299,10 @@ class Client:
 
     # The wire
 
+    async def probe(self, method: str, path: str) -> None:
+        """Send one request without a body, once, to find out what a server makes of it."""
+        await self._send(method, path, content=b"" if method == "POST" else None)
+
     async def _send(
         self,
         method: str,

@@ -78,17 +78,31 @@ def resolve_server(
     Raises:
         UsageError: nothing is chosen, or what is chosen is unknown, or its key is missing or unusable.
     """
-    for chosen, origin in ((choice, "--server"), (env.get("RECONCILER_SERVER"), "RECONCILER_SERVER")):
-        if chosen:
-            return _named(chosen, origin, profiles, env)
-    if isinstance(default, Profile):
-        return _profile("reconciler.yaml", default, env)
-    if default:
-        return _named(default, "reconciler.yaml: server", profiles, env)
-    if not (env.get("OPENAI_BASE_URL") or env.get("OPENAI_API_KEY")):
+    chosen, origin = choose(choice, default=default, env=env)
+    if chosen is None:
         raise UsageError("No server is chosen and no key is set.", hint=_BOTH_WAYS)
-    server = _by_url(env.get("OPENAI_BASE_URL") or OPENAI, "OPENAI_BASE_URL", env)
+    if isinstance(chosen, Profile):
+        return _profile("reconciler.yaml", chosen, env)
+    if not origin.startswith("OPENAI_"):
+        return _named(chosen, origin, profiles, env)
+    server = _by_url(chosen, "OPENAI_BASE_URL", env)
     return replace(server, organization=env.get("OPENAI_ORG_ID") or None, project=env.get("OPENAI_PROJECT_ID") or None)
+
+
+def choose(
+    choice: str | None, *, default: str | Profile | None, env: Mapping[str, str]
+) -> tuple[str | Profile | None, str]:
+    """Say what names the server, and where that stands; None where nothing does."""
+    for chosen, origin in (
+        (choice, "--server"),
+        (env.get("RECONCILER_SERVER"), "RECONCILER_SERVER"),
+        (default, "reconciler.yaml: server"),
+        (env.get("OPENAI_BASE_URL"), "OPENAI_BASE_URL"),
+        (OPENAI if env.get("OPENAI_API_KEY") else None, "OPENAI_API_KEY"),
+    ):
+        if chosen:
+            return chosen, origin
+    return None, ""
 
 
 def _named(chosen: str, origin: str, profiles: Mapping[str, Profile], env: Mapping[str, str]) -> Server | Local:

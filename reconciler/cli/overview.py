@@ -18,6 +18,7 @@ COMMANDS = {
     "gc": "Delete data and checkpoints no longer needed.",
     "graph": "Draw which spec starts from which.",
     "schema": "Print the JSON Schema of a spec.",
+    "doctor": "Check settings, server and key.",
     "init": "Write a first spec, data and settings.",
     "serve": "Run the embedded fine-tuning server.",
 }

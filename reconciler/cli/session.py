@@ -153,15 +153,20 @@ async def open_session(where: Where) -> AsyncIterator[Session]:
 
 
 def _choose(where: Where, config: Config) -> Server | Local:
-    """Choose the server; what the settings describe becomes profiles."""
+    """Choose the server."""
+    default, profiles = described_servers(config)
+    return resolve_server(where.server, default=default, profiles=profiles, env=os.environ)
+
+
+def described_servers(config: Config) -> tuple[str | Profile | None, dict[str, Profile]]:
+    """Turn what the settings describe into profiles: the default, and all by name."""
     described = config.server
+    default: str | Profile | None
     if described is not None and not isinstance(described, str):
-        base = config.servers.get(described.profile or "")
-        default: str | Profile | None = _profile(described, base)
+        default = _profile(described, config.servers.get(described.profile or ""))
     else:
         default = described
-    profiles = {name: _profile(server) for name, server in config.servers.items()}
-    return resolve_server(where.server, default=default, profiles=profiles, env=os.environ)
+    return default, {name: _profile(server) for name, server in config.servers.items()}
 
 
 def _profile(described: ServerProfile | DescribedServer, base: ServerProfile | None = None) -> Profile:

@@ -274,7 +274,7 @@ def resolve_owner(
     Raises:
         UsageError: nothing names an owner, or what names it cannot be one.
     """
-    owner = flag or env.get(OWNER_VARIABLE) or config.owner or git_remote(root) or ("local" if local else None)
+    owner, _ = named_owner(config, flag=flag, env=env, root=root, local=local)
     if not owner:
         raise UsageError(
             "Nothing says whose jobs these are.",
@@ -288,3 +288,18 @@ def resolve_owner(
             f"An owner is one line of at most {MAX_OWNER} printable characters.", hint="Choose a shorter one."
         )
     return owner
+
+
+def named_owner(
+    config: Config, *, flag: str | None, env: Mapping[str, str], root: FilePath, local: bool
+) -> tuple[str, str]:
+    """Say what names the owner, without an environment's suffix, and where that stands; empty where nothing does."""
+    if flag:
+        return flag, "--owner"
+    if named := env.get(OWNER_VARIABLE):
+        return named, OWNER_VARIABLE
+    if config.owner:
+        return config.owner, CONFIG
+    if remote := git_remote(root):
+        return remote, "the git remote"
+    return ("local", "the embedded server's own") if local else ("", "")

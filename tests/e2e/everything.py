@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "gc": [["--older-than", "0"], ["--older-than", "0", "--format", "json"]],
     "graph": [[], ["--format", "mermaid"], ["--format", "json"]],
     "schema": [[], ["--config"]],
+    "doctor": [[], ["--format", "json"]],
     "init": [["fresh"]],
     "serve": [["--directory", "reconciler.yaml"]],
 }

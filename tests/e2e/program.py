@@ -157,7 +157,7 @@ class Repo:
 
 def _reaches_a_server(arguments: Sequence[str]) -> bool:
     return "--server" not in arguments and arguments[0] in {
-        "plan", "apply", "status", "events", "checkpoints", "outputs", "drift", "import",
+        "plan", "apply", "status", "events", "checkpoints", "outputs", "drift", "import", "doctor",
     }  # fmt: skip
 
 
