@@ -45,7 +45,8 @@ def summary(total: Result, seconds: float) -> str:
     deeds = (
         f"{total.schedules:,} schedules in {seconds:.0f} s: {counts['runs']:,} runs of a reconciler, "
         f"{counts['kills']:,} of them killed; {counts['creates']:,} creates, {counts['cancel']:,} cancels, "
-        f"{counts['pause']:,} pauses, {counts['resume']:,} resumes"
+        f"{counts['pause']:,} pauses, {counts['resume']:,} resumes; {counts['grant']:,} grants, "
+        f"{counts['revoke']:,} revokes; {counts['delete files']:,} files and {counts['delete models']:,} models deleted"
     )
     lines = [
         deeds,
