@@ -12,7 +12,7 @@ def main() -> None:
 
         sys.stdout.write(OVERVIEW)
         sys.exit(0 if arguments else 64)
-    if arguments[0] != "serve":
+    if "serve" not in arguments:
         _be_quick()
     from reconciler.cli.main import run  # noqa: PLC0415
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options, make_plan
 from reconciler.spec.desired import Desired
 from reconciler.spec.policy import Policy
+
+log = logging.getLogger(__name__)
 
 _FASTEST_ANSWER = 0.1
 """Seconds: who was asked took at least as long."""
@@ -54,6 +58,10 @@ class Reconciler:
             root=self.root,
         )
         plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
+        if log.isEnabledFor(logging.INFO):
+            counts = dict(sorted(Counter(str(change.action) for change in plan.changes).items()))
+            words = ", ".join(f"{count} {action}" for action, count in counts.items()) or "no specs"
+            log.info("Plan made: %s.", words, extra={"actions": counts})
         return View(plan, observed)
 
 

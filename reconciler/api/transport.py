@@ -15,6 +15,7 @@ import httpx
 
 from reconciler import __version__
 from reconciler.api.answers import Reply, clean, fault
+from reconciler.api.heads import log_answer, log_failure, log_request
 from reconciler.api.secret import redact_body
 from reconciler.api.server import Server
 from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
@@ -73,10 +74,12 @@ class Transport:
             headers=headers,
             timeout=_UPLOAD if streamed else _USUAL,
         )
+        log_request(request)
         try:
             async with asyncio.timeout(None if streamed or sink else _LONGEST):
                 reply = await self._exchange(request, f"{method} {path}", sink)
         except (httpx.RequestError, httpx.InvalidURL, httpx.StreamError, TimeoutError) as error:
+            log_failure(f"{method} {path}", error)
             raise self._unanswered(error, f"{method} {path}") from error
         if reply.status >= 300:
             raise fault(reply, now=self._now(), key_env=self._server.key_env)
@@ -97,6 +100,7 @@ class Transport:
                     raise PermanentError(f"The answer to {name} is larger than {_MOST_BYTES // 2**20} MB.")
         finally:
             await response.aclose()
+            log_answer(response, name.partition(" ")[2])
         key = self._server.key
         return Reply(name, response.status_code, response.headers, redact_body(bytes(body), key), key)
 

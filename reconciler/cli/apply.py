@@ -17,6 +17,7 @@ from reconciler.apply.permissions import Granted, apply_access
 from reconciler.apply.world import World
 from reconciler.cli.options import Where, Which, format_option, where_options, which_options
 from reconciler.cli.plan import rendered
+from reconciler.cli.say import say
 from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal, confirm
 from reconciler.errors import ReconcilerError, UsageError
@@ -97,7 +98,7 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
                 return True
 
             if await run_once(reconciler, world, approve, view=view) is None:
-                click.echo("Nothing was changed.", err=True)
+                say("Nothing was changed.")
                 return 1
             plan = view.plan
             if run.wait:
@@ -150,7 +151,7 @@ def _report(
         if outcomes:
             click.echo(render_outcomes(outcomes, color=terminal.color, width=terminal.width), nl=False)
     for problem in problems:
-        click.echo(f"not converged: {clean(problem)}", err=True)
+        say(f"not converged: {clean(problem)}", "error")
     failed = not run.wait and any(o.result != "done" for o in outcomes)
     failed = failed or any(end.result != "done" for end in granted)
     return 1 if problems or failed else 0

@@ -12,6 +12,7 @@ import click
 
 from reconciler.cli.options import environment_option, format_option
 from reconciler.cli.output import write_atomic
+from reconciler.cli.say import say
 from reconciler.cli.terminal import Terminal
 from reconciler.errors import SpecError, UsageError
 from reconciler.report.document import to_text
@@ -68,13 +69,13 @@ def edit_command(state: State, purpose: str) -> click.Command:
             return
         click.echo(render_patch(diff, color=Terminal.of(sys.stdout).color), nl=False)
         for note in _notes(places, state, found.config, environment):
-            click.echo(note, err=True)
+            say(note)
         if dry_run:
-            click.echo("Nothing was written.", err=True)
+            say("Nothing was written.")
         elif edits:
             # Without paths: to apply fewer of them than usual would prune the rest.
             where = f" --environment {environment}" if environment else ""
-            click.echo(f"Next: commit it, then: reconciler apply{where}", err=True)
+            say(f"Next: commit it, then: reconciler apply{where}")
 
     return command
 

@@ -9,6 +9,7 @@ import click
 
 from reconciler.apply.collect import collect, find_garbage
 from reconciler.cli.options import Where, format_option, where_options
+from reconciler.cli.say import say
 from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal, confirm
 from reconciler.errors import UsageError
@@ -61,7 +62,7 @@ async def _collect(where: Where, form: str, approved: bool, days: float) -> int:
     elif ends is not None:
         click.echo(render_collected(ends, color=terminal.color, width=terminal.width), nl=False)
     if heap.items and ends is None:
-        click.echo("Nothing was deleted.", err=True)
+        say("Nothing was deleted.")
     return 1 if any(end.result == "failed" for end in ends or ()) else 0
 
 

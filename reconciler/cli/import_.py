@@ -15,6 +15,7 @@ import click
 from reconciler.adopt.choose import Selection
 from reconciler.adopt.importing import Import, Result
 from reconciler.cli.options import Where, Which, format_option, take_over_option, where_options
+from reconciler.cli.say import say
 from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal
 from reconciler.errors import UsageError
@@ -72,9 +73,9 @@ def command(
         terminal = Terminal.of(sys.stdout)
         click.echo(render_imported(result, color=terminal.color, width=terminal.width), nl=False)
     for problem in problems:
-        click.echo(f"not converged: {clean(problem)}", err=True)
+        say(f"not converged: {clean(problem)}", "error")
     if result.imported and not problems:
-        click.echo("The plan for them is empty. Next: look at them, and commit them.", err=True)
+        say("The plan for them is empty. Next: look at them, and commit them.")
     return 1 if result.skipped or problems else 0
 
 

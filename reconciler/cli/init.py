@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from reconciler.cli.say import say
 from reconciler.spec.init import FILES, init
 
 
@@ -16,4 +17,4 @@ def command(directory: Path) -> None:
     written = init(directory)
     for path in (directory / name for name in FILES):
         click.echo(f"{'wrote' if path in written else 'kept '}  {path}")
-    click.echo("Next: reconciler plan --server local", err=True)
+    say("Next: reconciler plan --server local")

@@ -17,6 +17,7 @@ import click
 
 from reconciler import __version__
 from reconciler.cli.overview import COMMANDS, OVERVIEW
+from reconciler.cli.say import add_log_options, begin, end, in_json, say
 
 INTERRUPTED = 130
 USAGE = 64
@@ -35,7 +36,7 @@ class Commands(click.Group):
             return None
         module = f"{cmd_name}_" if iskeyword(cmd_name) else cmd_name
         command: click.Command = import_module(f"reconciler.cli.{module}").command
-        return command
+        return add_log_options(command)
 
     def get_help(self, ctx: click.Context) -> str:  # noqa: ARG002
         """Say what ``reconciler --help`` says."""
@@ -48,6 +49,9 @@ def cli() -> None:
     """Fine-tuning jobs as code."""
 
 
+add_log_options(cli)
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run one command line.
 
@@ -57,13 +61,21 @@ def run(arguments: Sequence[str]) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # an old terminal's encoding is no reason to fail
+    begin(arguments)
+    try:
+        return _run(arguments)
+    finally:
+        end()
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         result = cli.main(args=list(arguments), prog_name="reconciler", standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Abort:
         return _say("Interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        _show(error)
+        _refuse(error)
         return USAGE if isinstance(error, click.UsageError) else 1
     except KeyboardInterrupt:
         return _say("Interrupted. Nothing is lost: the next run looks at what is there and goes on.", INTERRUPTED)
@@ -76,15 +88,20 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo(message, err=True)
+    say(message, "error")
     return code
 
 
-def _show(error: click.ClickException) -> None:
+def _refuse(error: click.ClickException) -> None:
     """Say what click has to say. It quotes the command line as it is, and people paste anything there."""
+    if in_json():
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        hint = f"Try: {context.command_path} --help" if context else ""
+        say(_harmless(error.format_message()), "error", hint=hint)
+        return
     said = io.StringIO()
     error.show(file=said)
-    _say(_harmless(said.getvalue()), 0)
+    say(_harmless(said.getvalue()), "error")
 
 
 def _harmless(text: str) -> str:
@@ -108,7 +125,7 @@ def _failed(error: Exception) -> int:
 
     from reconciler.cli.terminal import Terminal  # noqa: PLC0415
     from reconciler.errors import ReconcilerError  # noqa: PLC0415
-    from reconciler.report.fault import render_error  # noqa: PLC0415
+    from reconciler.report.fault import messages, render_error  # noqa: PLC0415
 
     if os.environ.get("RECONCILER_DEBUG") == "1" and not isinstance(error, ReconcilerError):
         return _say(_harmless("".join(traceback.format_exception(error))), 1)
@@ -117,6 +134,10 @@ def _failed(error: Exception) -> int:
             f"{type(error).__name__}: {error}",
             hint="This is a fault of the program, not yours. RECONCILER_DEBUG=1 shows where; please report it.",
         )
+    if in_json():
+        known = {name: getattr(error, name, None) for name in ("status", "request_id")}
+        say(_redact("\n".join(messages(error))), "error", hint=_redact(error.hint or ""), **known)
+        return error.exit_code
     terminal = Terminal.of(sys.stderr)
     text = render_error(error, color=terminal.color, width=terminal.width)
     click.echo(_redact(text), err=True, nl=False)

@@ -38,8 +38,11 @@ Usage: reconciler COMMAND [OPTIONS] [PATHS]...
 Commands:
 {"".join(f"  {name:{_WIDTH}}  {line}" + chr(10) for name, line in COMMANDS.items())}
 Options:
-  --version   Show the version and exit.
-  -h, --help  Show this message and exit; after a COMMAND, its own.
+  --version                 Show the version and exit.
+  --log-format [text|json]  How to print what goes to stderr.
+  -v, --verbose             Log each request, retry, listing and plan.
+  --debug                   Log heads of requests and answers too, without keys.
+  -h, --help                Show this message and exit; after a COMMAND, its own.
 
 Start with no account: reconciler init, then reconciler apply --server local --wait
 """

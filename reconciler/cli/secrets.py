@@ -10,7 +10,9 @@ from reconciler.api.secret import GONE, spellings
 _USER_INFO = re.compile(r"(?<=://)[^/\s?#]*@")
 _SCHEME = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE)
 _QUERY = re.compile(
-    r"([?&;][^=&\s]*(?:key|token|secret|sig|signature|password|auth|credential|code)[^=&\s]*=)[^&\s#\"']+",
+    r"([?&;](?:code|(?:[^=&;?\s]*[-_.\[%])?(?:key|token|secret|sig|signature|password|passwd|auth|credentials?)\]?"
+    r"|[^=&;?\s]*(?:api|access|secret|private|auth|refresh|session|client)[-_]?(?:key(?:-?id)?|token|secret))=)"
+    r"[^&\s#\"']+",
     re.IGNORECASE,
 )
 

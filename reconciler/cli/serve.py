@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import STATE, run_async
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def command(
     from reconciler.server.context import Settings  # noqa: PLC0415
     from reconciler.server.serve import serve  # noqa: PLC0415
 
+    SECRETS.add([api_key or ""])
     rules, note = _chaos(chaos)
 
     run_async(

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from reconciler.apply.follow import Poll
 from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.cli.options import Where
+from reconciler.cli.say import in_json, logged, warn
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.terminal import Terminal
 from reconciler.loop import Reconciler
@@ -53,7 +54,7 @@ def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
     with closing(Cache(find_root(start) / STATE / "cache.db")) as cache:
         repository = load(where.paths, environment=where.environment, stdin=sys.stdin.buffer, cache=cache)
         for warning in repository.warnings:
-            print(f"warning: {clean(warning)}", file=sys.stderr)  # noqa: T201
+            warn(clean(warning))
         yield repository, cache
 
 
@@ -146,10 +147,26 @@ async def open_session(where: Where) -> AsyncIterator[Session]:
             if isinstance(server, Local):
                 server = await stack.enter_async_context(_local(repository.root / STATE))
             SECRETS.add([server.key or ""])
-            shown = progress(sys.stderr, interactive=terminal.interactive, color=terminal.color)
+            shown = stack.enter_context(_progress(terminal))
             client = await stack.enter_async_context(Client(server, on_retry=lambda retry: shown.note(str(retry))))
             name = LOCAL if isinstance(choice, Local) else server.base_url
             yield Session(repository, owner, name, client, cache, shown)
+
+
+@contextmanager
+def _progress(terminal: Terminal) -> Iterator[Progress]:
+    """Choose how progress is shown; the log, where asked for, goes the same way."""
+    if not logged():
+        yield progress(sys.stderr, interactive=terminal.interactive, color=terminal.color)
+        return
+    from reconciler.cli.logs import JsonProgress, above  # noqa: PLC0415
+
+    if in_json():
+        yield JsonProgress()
+        return
+    shown = progress(sys.stderr, interactive=terminal.interactive, color=terminal.color)
+    with above(shown.note) if terminal.interactive else nullcontext():
+        yield shown
 
 
 def _choose(where: Where, config: Config) -> Server | Local:

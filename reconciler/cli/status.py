@@ -9,6 +9,7 @@ import click
 
 from reconciler.cli.lookup import status_rows
 from reconciler.cli.options import Where, format_option, where_options
+from reconciler.cli.say import warn
 from reconciler.cli.session import open_session, run_async
 from reconciler.cli.terminal import Terminal
 from reconciler.plan.planner import warnings
@@ -34,5 +35,5 @@ async def _rows(where: Where) -> list[StatusRow]:
     async with open_session(where) as session:
         observed = await session.observe()
         for warning in warnings(observed):
-            click.echo(f"warning: {clean(warning)}", err=True)
+            warn(clean(warning))
         return status_rows(session.repository.desired, observed)

@@ -10,6 +10,8 @@ from typing import Self, TextIO
 
 import click
 
+from reconciler.cli.say import in_json, say
+
 
 @dataclass(frozen=True, slots=True)
 class Terminal:
@@ -41,6 +43,9 @@ def confirm(question: str) -> bool:
     """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        if in_json():
+            say(f"{question} [y/N]")
+            return click.confirm("", err=True, prompt_suffix="", show_default=False)
         return click.confirm(question, err=True)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -10,6 +10,7 @@ change, and active ones are retrieved one by one. With or without the cache, the
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
@@ -26,6 +27,8 @@ from reconciler.observe.state import ObservedJob
 
 if TYPE_CHECKING:
     from reconciler.api.client import Client
+
+log = logging.getLogger(__name__)
 
 PAGE = 100
 _READINGS = 3
@@ -75,16 +78,23 @@ async def list_anyones(client: Client, metadata: Mapping[str, str], *, since: fl
     for attempt in range(_READINGS):
         try:
             async with aclosing(_pages(client, metadata)) as pages:
-                jobs: list[Job] = []
+                read: list[list[Job]] = []
                 async for page in pages:
-                    jobs += page
-                    if jobs and jobs[-1].created_at < since:
+                    read.append(page)
+                    if page and page[-1].created_at < since:
                         break
         except _Contradiction as fault:
             await _before_another(client, fault, attempt)
         else:
+            jobs = [job for page in read for job in page]
+            _log_listing(len(read), len(jobs))
             return [job for job in reversed(jobs) if metadata.items() <= (job.metadata or {}).items()]
     raise AssertionError("unreachable: the last contradiction is raised")
+
+
+def _log_listing(pages: int, jobs: int) -> None:
+    fields = {"pages": pages, "jobs": jobs}
+    log.info("Listing read: %d pages, %d jobs.", pages, jobs, extra=fields)
 
 
 async def _before_another(client: Client, fault: _Contradiction, attempt: int) -> None:
@@ -110,8 +120,10 @@ async def _read(
     settled = known.time - client.server.lag
     bottom = -math.inf
     complete = True
+    count = 0
     async with aclosing(_pages(client, {OWNER: owner})) as pages:
         async for jobs in pages:
+            count += 1
             if not fresh.rows:
                 fresh.time = _server_time(client, jobs, now)
             for job in jobs:
@@ -122,6 +134,7 @@ async def _read(
                 if len(_unread(known, fresh)) <= max(pages_left, 1):
                     complete, bottom = False, jobs[-1].created_at
                     break
+    _log_listing(count, len(fresh.rows))
     await (_check_missing(client, known, fresh) if complete else _complete(client, owner, known, fresh, bottom))
     return fresh, complete
 

@@ -17,9 +17,17 @@ from reconciler.cli.main import run
 
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "validate": [["--format", "json"], []],
-    "plan": [[], ["--verbose"], ["--format", "json"], ["--format", "markdown"], ["--out", "saved.plan"]],
+    "plan": [
+        [],
+        ["--verbose"],
+        ["--debug"],
+        ["--debug", "--log-format", "json"],
+        ["--format", "json"],
+        ["--format", "markdown"],
+        ["--out", "saved.plan"],
+    ],
     "apply": [["--auto-approve"], ["--auto-approve", "--format", "json"], ["--auto-approve", "--wait"]],
-    "status": [[], ["--format", "json"]],
+    "status": [[], ["--format", "json"], ["--debug"]],
     "events": [["good"], ["good", "--format", "json"], ["bad"]],
     "checkpoints": [["good"], ["good", "--format", "json"]],
     "history": [["good"], ["good", "--format", "json"], ["good", "--html", "page.html"], ["bad"]],
