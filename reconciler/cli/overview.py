@@ -2,6 +2,7 @@
 
 COMMANDS = {
     "validate": "Check specs and data, offline.",
+    "fmt": "Put specs into their usual form.",
     "plan": "Show what apply would do.",
     "apply": "Make the live jobs what the specs say.",
     "status": "Show where each job stands.",

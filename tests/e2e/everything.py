@@ -17,6 +17,7 @@ from reconciler.cli.main import run
 
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "validate": [["--format", "json"], []],
+    "fmt": [["--check"], ["--diff"]],
     "plan": [
         [],
         ["--verbose"],
@@ -46,7 +47,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "serve": [["--directory", "reconciler.yaml"]],
 }
 """By command: the arguments of each call. MODEL is the model of ``good``; every other word is itself."""
-OFFLINE = {"validate", "pause", "resume", "cancel", "graph", "schema", "init", "serve"}
+OFFLINE = {"validate", "fmt", "pause", "resume", "cancel", "graph", "schema", "init", "serve"}
 
 
 @dataclass(frozen=True)
