@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,14 +20,16 @@ from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, described_servers, run_async
 from reconciler.cli.terminal import Terminal
 from reconciler.errors import ReconcilerError, UsageError
-from reconciler.observe.probe import Check, probe
+from reconciler.observe.probe import PROBED, Check, probe
 from reconciler.report.doctor import doctor_json, render_doctor
 from reconciler.report.document import to_text
-from reconciler.spec.config import Config, find_root, load_config, named_owner, resolve_owner
+from reconciler.spec.config import OWNER_VARIABLE, Config, find_root, load_config, named_owner, resolve_owner
 from reconciler.spec.tree import CONFIG
 
 _LIBRARIES = ("httpx", "pydantic", "ruamel.yaml", "ryaml")
-_ONCE = Backoff(attempts=2, total=10)
+_ONCE = Backoff(attempts=1)
+_LOCAL_LAG = 0
+_UNREAD = "cannot be told: reconciler.yaml may say it, and its settings cannot be used"
 
 
 @click.command()
@@ -50,16 +52,25 @@ def command(where: Where, form: str) -> int:
 async def _checks(where: Where) -> list[Check]:
     root = find_root(Path(where.paths[0]) if where.paths[0] != "-" else Path())
     config, settings = _settings(root, where)
-    server, chosen = _chosen(where, config)
-    checks = [_versions(), settings, _owner(where, config, root, local=isinstance(server, Local)), chosen]
-    if isinstance(server, Local):
-        server, running = _running(root)
-        checks.append(running)
-    if server is not None:
-        SECRETS.add([server.key or ""])
-        checks += [_key(server), Check("lag", "ok", f"lists may be {server.lag:g} s late, by the settings")]
-        checks += [check async for check in _probed(server)]
-    return checks
+    choice, chosen = _chosen(where, config)
+    checks = [_versions(), settings, _owner(where, config, root, local=isinstance(choice, Local)), chosen]
+    if choice is None:
+        return checks + _unknown(("key's variable", "lag", *PROBED), "no server is known to look at")
+    server = _running(root) if isinstance(choice, Local) else choice
+    if server is None:
+        return [
+            *checks,
+            Check("key's variable", "ok", "none: the embedded server needs none"),
+            _lag(_LOCAL_LAG),
+            Check("server", "unknown", "does not run now; the first command that needs it opens it"),
+            *_unknown(PROBED[1:], "not probed"),
+        ]
+    SECRETS.add([server.key or ""])
+    return [*checks, _key(server), _lag(server.lag), *[check async for check in _probed(server)]]
+
+
+def _unknown(names: Sequence[str], why: str) -> list[Check]:
+    return [Check(name, "unknown", why) for name in names]
 
 
 def _versions() -> Check:
@@ -68,52 +79,68 @@ def _versions() -> Check:
     return Check("versions", "ok", f"reconciler {__version__}, {here}, {libraries}")
 
 
-def _settings(root: Path, where: Where) -> tuple[Config, Check]:
+def _settings(root: Path, where: Where) -> tuple[Config | None, Check]:
     try:
         config, document = load_config(root)
         config = config.within(where.environment)
     except ReconcilerError as error:
-        return Config(), _fault("settings", error)
+        return None, _fault("settings", error)
     found = str(root / CONFIG) if document else f"no {CONFIG} in {root}: defaults"
     return config, Check("settings", "ok", found + (f", environment {where.environment}" if where.environment else ""))
 
 
-def _owner(where: Where, config: Config, root: Path, *, local: bool) -> Check:
+def _owner(where: Where, config: Config | None, root: Path, *, local: bool) -> Check:
+    known = config or Config()
+    _, origin = named_owner(known, flag=where.owner, env=os.environ, root=root, local=local)
+    if config is None and (where.environment or origin not in ("--owner", OWNER_VARIABLE)):
+        return Check("owner", "unknown", _UNREAD)
     try:
         owner = resolve_owner(
-            config, flag=where.owner, env=os.environ, root=root, environment=where.environment, local=local
+            known, flag=where.owner, env=os.environ, root=root, environment=where.environment, local=local
         )
     except UsageError as error:
         return _fault("owner", error)
-    _, origin = named_owner(config, flag=where.owner, env=os.environ, root=root, local=local)
     return Check("owner", "ok", f"{owner}, from {origin}")
 
 
-def _chosen(where: Where, config: Config) -> tuple[Server | Local | None, Check]:
-    default, profiles = described_servers(config)
-    _, origin = choose(where.server, default=default, env=os.environ)
+def _chosen(where: Where, config: Config | None) -> tuple[Server | Local | None, Check]:
+    """Choose the server. Settings that cannot be read are never passed over: a key would go to another server."""
+    name = "choice of server"
+    default, profiles = described_servers(config or Config())
+    word, origin = choose(where.server, default=default, env=os.environ)
+    if config is None and not (origin in ("--server", "RECONCILER_SERVER") and _says_all(word)):
+        return None, Check(name, "unknown", _UNREAD)
     try:
         server = resolve_server(where.server, default=default, profiles=profiles, env=os.environ)
     except UsageError as error:
-        return None, _fault("choice of server", error)
-    name = "the embedded server" if isinstance(server, Local) else server.base_url
-    return server, Check("choice of server", "ok", f"{name}, from {origin}")
+        return None, _fault(name, error)
+    shown = "the embedded server" if isinstance(server, Local) else server.base_url
+    return server, Check(name, "ok", f"{shown}, from {origin}")
 
 
-def _running(root: Path) -> tuple[Server | None, Check]:
+def _says_all(word: object) -> bool:
+    """Whether a choice of server means the same whatever the settings say."""
+    return isinstance(word, str) and (word == LOCAL or "://" in word)
+
+
+def _running(root: Path) -> Server | None:
     """Find the embedded server where one runs; none is started, since it would go on with its jobs."""
     from reconciler.server.local import find_running  # noqa: PLC0415 - only those who use it load it
 
     found = find_running(root / STATE)
-    if found is None:
-        return None, Check("server", "unknown", "does not run now; a command that needs it opens it")
-    return Server(LOCAL, found.url, found.api_key, lag=0), Check("embedded server", "ok", f"runs at {found.url}")
+    return Server(LOCAL, found.url, found.api_key, lag=_LOCAL_LAG) if found else None
 
 
 def _key(server: Server) -> Check:
+    name = "key's variable"
     if server.key is None:
-        return Check("key's variable", "ok", "none: no key is sent")
-    return Check("key's variable", "ok", f"{server.key_env} is set" if server.key_env else "the embedded server's own")
+        unset = f"{server.key_env} is not set" if server.key_env else "none"
+        return Check(name, "ok", f"{unset}: no key is sent")
+    return Check(name, "ok", f"{server.key_env} is set" if server.key_env else "none: the embedded server's own key")
+
+
+def _lag(seconds: float) -> Check:
+    return Check("lag", "ok", f"lists may be {seconds:g} s late, by the settings")
 
 
 async def _probed(server: Server) -> AsyncIterator[Check]:

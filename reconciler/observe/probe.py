@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.api.client import JOBS, Client
-from reconciler.errors import ApiError, NotAuthenticated, NotPermitted, ReconcilerError, Unsupported
+from reconciler.errors import ApiError, NotAuthenticated, NotPermitted, ReconcilerError, TransientError, Unsupported
 
 State = Literal["ok", "warning", "failed", "unknown"]
 
 MOST_SKEW = 60.0
 """Seconds between two clocks beyond which somebody should look."""
+PROBED = ("server", "key", "metadata filter", "pause", "clock")
+"""The names of the checks that ``probe`` makes, in order."""
 _NOWHERE = f"{JOBS}/ftjob-there-is-no-such-job"
 
 
@@ -52,9 +54,8 @@ def _unread(error: ReconcilerError) -> list[Check]:
     checks = [Check("server", "ok", "answers")] if refused else [Check("server", "failed", str(error), error.hint)]
     if refused:
         checks.append(Check("key", "failed", str(error), error.hint))
-    unknown = ["metadata filter", "pause", "clock"] if refused else ["key", "metadata filter", "pause", "clock"]
     why = "the server could not be read" if answered else "the server could not be reached"
-    return checks + [Check(name, "unknown", why) for name in unknown]
+    return checks + [Check(name, "unknown", why) for name in PROBED[len(checks) :]]
 
 
 async def _filter(client: Client, *, any_jobs: bool) -> Check:
@@ -62,6 +63,8 @@ async def _filter(client: Client, *, any_jobs: bool) -> Check:
     name = "metadata filter"
     try:
         page = await client.jobs_page(limit=1, metadata={"reconciler.doctor": secrets.token_hex(16)})
+    except TransientError as error:
+        return Check(name, "unknown", str(error), error.hint)
     except ReconcilerError as error:
         return Check(name, "warning", f"is refused: {error}", "Lists are read whole and filtered here; that is slower.")
     if page.data:
@@ -78,7 +81,7 @@ async def _pause(client: Client) -> Check:
         return Check("pause", "warning", "this server cannot pause", "Do not ask for `state: paused` here.")
     known = await _answer(client, "GET", _NOWHERE)
     odd = await _answer(client, "POST", f"{_NOWHERE}/no-such-operation")
-    if pause and known and odd and _alike(pause, known) and not _alike(pause, odd):
+    if pause and known and odd and _about_the_job(pause, known, odd):
         return Check("pause", "ok", "is offered")
     return Check("pause", "unknown", "cannot be told without a job to try it on")
 
@@ -91,8 +94,16 @@ async def _answer(client: Client, method: str, path: str) -> ApiError | None:
     return None
 
 
-def _alike(one: ApiError, other: ApiError) -> bool:
-    return (one.status, one.code, one.message) == (other.status, other.code, other.message)
+def _about_the_job(pause: ApiError, known: ApiError, odd: ApiError) -> bool:
+    """Whether what is said to a pause is that the job is missing, not that the operation is.
+
+    The words may differ where a code says it: some servers name the operation in every message.
+    """
+    if (pause.status, known.status) != (404, 404):
+        return False
+    if (pause.code, pause.message) == (known.code, known.message):
+        return (pause.status, pause.code, pause.message) != (odd.status, odd.code, odd.message)
+    return pause.code is not None and pause.code == known.code and pause.code != odd.code
 
 
 def _clock(client: Client) -> Check:

@@ -75,6 +75,35 @@ def test_bad_settings_do_not_keep_the_server_from_being_looked_at(repo: Repo, tm
     assert (found["server"]["state"], found["owner"]["found"]) == ("ok", f"{OWNER}, from --owner")
 
 
+def test_settings_that_cannot_be_read_are_not_replaced_by_others(repo: Repo, tmp_path: Path) -> None:
+    repo.write("reconciler.yaml", f"owner: {OWNER}\nserfer: x\n")
+    with recording(tmp_path / "server", key=KEY) as server:
+        found = checks(Repo(repo.root, None, {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": KEY}), code=1)
+        assert not server.changes
+    assert {found[name]["state"] for name in ("choice of server", "owner", "key", "pause")} == {"unknown"}
+    assert "reconciler.yaml" in found["choice of server"]["found"]
+
+
+@pytest.mark.parametrize("server", [None, "local", "http://127.0.0.1:9/v1"], ids=["none", "local", "out of reach"])
+def test_every_check_has_a_row_whatever_fails(repo: Repo, server: str | None) -> None:
+    found = checks(Repo(repo.root, server), code=0 if server == "local" else 1)
+    assert list(found) == [
+        "versions", "settings", "owner", "choice of server", "key's variable", "lag", "server", "key",
+        "metadata filter", "pause", "clock",
+    ]  # fmt: skip
+
+
+def test_a_key_s_variable_that_is_not_set_is_named(repo: Repo, tmp_path: Path) -> None:
+    with recording(tmp_path / "server") as server:
+        found = checks(Repo(repo.root, server.url))
+        assert found["key's variable"]["found"] == "OPENAI_API_KEY is not set: no key is sent"
+        repo.write(
+            "reconciler.yaml", f"owner: {OWNER}\nservers: {{ours: {{base_url: '{server.url}', key_env: OUR_KEY}}}}\n"
+        )
+        found = checks(Repo(repo.root, "ours"), code=1)
+    assert "OUR_KEY, which is not set" in found["choice of server"]["found"]
+
+
 def test_an_embedded_server_that_does_not_run_is_not_started(repo: Repo) -> None:
     found = checks(Repo(repo.root, "local"))
     assert found["server"]["state"] == "unknown"
