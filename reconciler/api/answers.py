@@ -92,7 +92,7 @@ def parse(reply: Reply, model: type[M]) -> M:
             request_id=reply.request_id,
         )
     try:
-        return model.model_validate_json(reply.body)
+        return _validated(reply.body, model)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         if first["type"] == "json_invalid":
@@ -108,6 +108,23 @@ def parse(reply: Reply, model: type[M]) -> M:
             status=reply.status,
             request_id=reply.request_id,
         ) from None
+
+
+def _validated(body: bytes, model: type[M]) -> M:
+    """Validate a body, with what are no characters (half of a pair, bytes that are not UTF-8) replaced.
+
+    One text that somebody mangled must not make a whole list unreadable.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        if error.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid":
+            raise
+        try:
+            plain = json.dumps(json.loads(body.decode(errors="replace"), strict=False), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            raise error from None
+        return model.model_validate_json(plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {

@@ -34,7 +34,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "history": [["good"], ["good", "--format", "json"], ["good", "--html", "page.html"], ["bad"]],
     "trace": [["MODEL"], ["MODEL", "--format", "json"]],
     "outputs": [["--format", form] for form in ("json", "yaml", "env", "tfvars")] + [["--out", "outputs.json"]],
-    "import": [["--unowned", "--download", "--dry-run"], ["--unowned", "--download"], ["--metadata", "team=x"]],
+    "import": [["--unowned", "--download"], ["--unowned", "--format", "json"], ["--metadata", "team=x"]],
     "pause": [["good", "--dry-run"]],
     "resume": [["good", "--dry-run"]],
     "cancel": [["good", "--dry-run"]],

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, repeat
 from typing import Any, Literal
 
+from program import OWNER
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Way = Literal["plain", "values", "refuse", "html", "broken", "odd", "plain text"]
+Way = Literal["plain", "values", "instead", "refuse", "html", "broken", "odd", "plain text"]
 WAYS: tuple[Way, ...] = ("values", "refuse", "html", "broken", "odd", "plain text")
 _WORDS = {"message", "code", "param", "error", "detail", "filename", "name", "project", "entity"} | {
     "fine_tuned_model", "fine_tuned_model_checkpoint",
 }  # fmt: skip
 """Fields that hold words. What the reconciler goes by (ids, statuses, its own metadata) stays as it is."""
+_EVEN = _WORDS - {"filename"} | {"level", "type", "model", "organization_id", "status"}
+"""Fields that may hold anything and leave the rest readable: ``instead`` puts its texts in their place, one by one."""
 
 
 @dataclass
@@ -28,6 +32,8 @@ class Spiked:
     text: str = ""
     way: Way = "plain"
     once: bool = True
+    owner: str = OWNER
+    texts: Iterator[str] = field(default_factory=lambda: repeat(""))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         spent = self.way == "broken" and not self.once
@@ -35,6 +41,8 @@ class Spiked:
             await self.app(scope, receive, send)
         elif self.way == "values":
             await self.app(scope, receive, _Rewriting(send, self._spiked))
+        elif self.way == "instead":
+            await self.app(scope, receive, _Rewriting(send, self._replaced))
         else:
             self.once = False
             status, kind, body = self._answer()
@@ -64,6 +72,35 @@ class Spiked:
         if isinstance(value, list):
             return [self._spiked(each, key) for each in value]
         return f"{value}{self.text}" if key in _WORDS and isinstance(value, str) else value
+
+    def _replaced(self, value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            jobs = value.get("data") or [{}] if value.get("object") == "list" else [{}]
+            more = self._strangers(jobs[0]) if jobs[0].get("object") == "fine_tuning.job" else []
+            rest = {k: v if k == "metadata" else self._replaced(v, k) for k, v in value.items()}
+            if more:
+                return rest | {"data": [*more, *rest["data"]]}
+            known = value.get("object") in ("fine_tuning.job", "file", "list") or "id" not in value
+            return rest if known else rest | {"id": f"{next(self.texts)}{value['id']}"}
+        if isinstance(value, list):
+            return [self._replaced(each, key) for each in value]
+        return next(self.texts) if key in _EVEN and isinstance(value, str) else value
+
+    def _strangers(self, job: dict[str, Any]) -> list[dict[str, Any]]:
+        """Make jobs that are not there, each with a text in every place where its maker or its server may put one."""
+        readable = {"reconciler.name": "stray", "reconciler.revision": "0123456789abcdef.1"}
+        ours = {"reconciler.owner": self.owner}
+        found = []
+        for number, text in enumerate(islice(self.texts, 13)):
+            labels = (
+                {text: text},
+                {"reconciler.owner": text, **readable},
+                {**ours, **readable, "note": text},
+                {**ours, "reconciler.name": text, "reconciler.revision": text},
+            )[number % 4]
+            said = {"id": f"{text}#{number}", "training_file": text, "user_provided_suffix": text}
+            found.append({**job, **said, "metadata": labels, "error": {"code": text, "message": text, "param": text}})
+        return found
 
     def _label(self, labels: Any) -> Any:
         """Add a label that a spec may carry: one line."""

@@ -3,19 +3,48 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from itertools import cycle
 
 import pytest
-from everything import Ended, Everything, everything, unowned
+from everything import COMMANDS, OFFLINE, Ended, Everything, everything, unowned
 from markdown_it import MarkdownIt
+from ruamel.yaml import YAML
+from screen import screen
 from spiked import Way
+
+from reconciler.errors import ReconcilerError
+from reconciler.plan.model import Action, Change, Difference, Plan
+from reconciler.report.outputs import outputs
+from reconciler.report.plan_markdown import plan_markdown
+
+LONGEST = 20_000
+"""Characters of a line in a pipe, where no single text has more than 2,000."""
 
 TEXT = (
     "\x1b[31mred\x1b]8;;https://evil.example\x07link\x9b2J\x08\r\n::error::forged\n| forged | row |\u202e\u2066\u200b"
     "\u2028</script><script>alert(1)</script><img src=x onerror=alert(1)>--><!-- `code` [a](https://evil.example) "
     "@octocat #1 ${HOME} $(id) {{x}} \"quoted\" 'single' \\ end"
 )
+TEXTS = (
+    "::error file=a,line=1::forged",
+    "##[group]forged",
+    " ::add-mask::forged",
+    "\r\n::set-output name=a::forged",
+    "\ud800 alone",
+    "\x1b]0;title\x07\x9b2J\x90$q\x9c",
+    "\u202e\u2066\ufeff\u200f\u2028\u2029\x85",
+    "# heading",
+    "- [ ] [a](javascript:alert(1)) ![b](https://evil.example/b.png) <https://evil.example> www.evil.example",
+    "<!-- --><details><summary>x</summary></code></td></table><svg onload=alert(1)>`````",
+    "long " * 5_000,
+    "=cmd|' /C calc'!A0",
+    "",
+)
+OUR_TAGS = {"code", "br", "details", "summary", "sub"}
 PAGE_TAGS = {"script", "img", "iframe", "object", "embed", "link", "form", "a"}
 
 
@@ -36,8 +65,10 @@ def faults(ended: Ended) -> list[str]:
     for text in (ended.out, ended.err):
         if odd := unprintable(text):
             found.append(f"{ended.call}: {odd}")
-        if any(line.lstrip().startswith(("::", "| forged")) for line in text.splitlines()):
+        if any(line.lstrip().startswith(("::", "##[", "##vso[", "| forged")) for line in text.splitlines()):
             found.append(f"{ended.call}: a forged line")
+    if "--format json" in ended.call and ended.out:
+        json.loads(ended.out)
     if "Traceback" in ended.err or "fault of the program" in ended.err:
         found.append(f"{ended.call}: {ended.err}")
     return found
@@ -50,11 +81,52 @@ def test_nothing_escapes(world: Everything, way: Way) -> None:
     assert found == []
 
 
-def test_what_programs_read_can_be_read(world: Everything) -> None:
-    world.spike.way = "values"
-    for ended in world.calls():
-        if "--format json" in ended.call and ended.code in (0, 1, 3) and ended.out:
-            json.loads(ended.out)
+def test_nothing_escapes_where_a_text_stands_alone(world: Everything) -> None:
+    world.spike.way = "instead"
+    world.spike.texts = cycle(TEXTS)
+    printing = [name for name in COMMANDS if name not in OFFLINE | {"apply"}]
+    for ended in (*world.calls(*printing), world.call("apply", "--auto-approve", "--server", world.server.url)):
+        assert faults(ended) == []
+        assert max(map(len, ended.out.splitlines()), default=0) < LONGEST or "json" in ended.call, ended.call
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_what_other_programs_read_of_outputs_is_what_the_server_said(text: str) -> None:
+    models = {"a": text, "b": "ft:b"}
+    assert YAML(typ="safe").load(outputs(models, "yaml")) == models
+    assert json.loads(outputs(models, "json")) == models
+    terraform = [line.split(" = ", 1)[1] for line in outputs(models, "tfvars").splitlines()[1:-1]]
+    assert [json.loads(value.replace("$${", "${").replace("%%{", "%{")) for value in terraform] == [*models.values()]
+    if text.isprintable():
+        assert dict(word.split("=", 1) for word in shlex.split(outputs(models, "env"))) == {"A": text, "B": "ft:b"}
+    else:
+        with pytest.raises(ReconcilerError, match="no environment file can hold"):
+            outputs(models, "env")
+
+
+@pytest.mark.parametrize("text", [TEXT, *TEXTS])
+def test_markdown_of_a_plan_has_no_tag_but_ours(text: str) -> None:
+    change = Change(
+        name=text, action=Action.CREATE, reason=text, job_id=text, diff=(Difference(text, text, text),), notes=(text,)
+    )
+    said = plan_markdown(Plan.of(text, text, [change], [text], [text]))
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(said)
+    flat = [child for token in tokens for child in (token, *(token.children or ()))]
+    assert {token.type for token in flat} & {"link_open", "image"} == set()
+    html = "".join(token.content for token in flat if token.type in ("html_block", "html_inline"))
+    assert set(re.findall(r"</?([a-zA-Z][\w-]*)", html)) <= OUR_TAGS
+    assert not re.search(r"<[^>]*=", html)
+    assert "<!--" not in html
+
+
+def test_a_terminal_shows_hostile_words_as_words(world: Everything) -> None:
+    world.spike.way = "instead"
+    world.spike.texts = cycle(TEXTS)
+    for command in (["events", "good"], ["plan", "--verbose"]):
+        with screen(world.repo, *command, "--server", world.server.url) as terminal:
+            terminal.end()
+        plain = re.sub(r"\x1b\[[0-9;]*m|[\r\n]", "", terminal.text)
+        assert plain.isprintable(), command
 
 
 def test_markdown_has_no_link_and_no_html_of_theirs(world: Everything) -> None:

@@ -184,3 +184,22 @@ def test_an_unreadable_date_is_no_time(date: str) -> None:
 
 def test_the_date_header_is_the_servers_clock() -> None:
     assert answer(200, {}, date=formatdate(NOW, usegmt=True)).time == NOW
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"half \ud800", "half \ufffd"),
+        (rb"half \ude00 a pair \ud83d\ude00", "half \ufffd a pair \U0001f600"),
+        (b"latin \xe9", "latin \ufffd"),
+        (b"a\nb\x1b", "a\nb\x1b"),
+        (rb"\u0000", "\x00"),
+    ],
+)
+def test_a_mangled_text_makes_no_answer_unreadable(written: bytes, read: str) -> None:
+    body = b'{"id": "a", "created_at": 1, "model": "m", "status": "%s", "trained_tokens": 7}' % written
+    job = parse(answer(200, body), Job)
+    assert job.status == read
+    assert job.trained_tokens == 7
+    with pytest.raises(errors.NoAnswer):
+        parse(answer(200, body[:-1]), Job)
