@@ -94,7 +94,8 @@ async def list_anyones(client: Client, metadata: Mapping[str, str], *, since: fl
 
 def _log_listing(pages: int, jobs: int) -> None:
     fields = {"pages": pages, "jobs": jobs}
-    log.info("Listing read: %d pages, %d jobs.", pages, jobs, extra=fields)
+    words = [f"{n} {noun}{'' if n == 1 else 's'}" for n, noun in ((pages, "page"), (jobs, "job"))]
+    log.info("Listing read: %s, %s.", *words, extra=fields)
 
 
 async def _before_another(client: Client, fault: _Contradiction, attempt: int) -> None:

@@ -45,7 +45,7 @@ def test_verbose_has_a_line_for_each_request_listing_and_plan(repo: Repo) -> Non
         done = repo.run(*arguments, *(["--server", str(repo.server)] if arguments[0] != "plan" else []))
         assert done.out == quiet.out
         assert "info: GET /fine_tuning/jobs → 200, " in done.err
-        assert "info: Listing read: 1 pages, 0 jobs." in done.err
+        assert "info: Listing read: 1 page, 0 jobs." in done.err
         assert "info: Plan made: 1 create." in done.err
         assert "debug: " not in done.err
 
@@ -76,17 +76,18 @@ def test_progress_is_json_too(repo: Repo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code"),
-    [(["plan", "missing"], 64), (["plan", "--nonsense"], 64), (["plan", "--server", "http://127.0.0.1:9/v1"], 1)],
+    ("arguments", "code"), [(["plan", "missing"], 64), (["plan", "--nonsense"], 64), (["plan", "--owner", "b"], 1)]
 )
 def test_every_line_is_json_after_a_failure(repo: Repo, arguments: list[str], code: int) -> None:
-    done = Repo(repo.root, None, {**repo.env, "RECONCILER_LOG_FORMAT": "json"})
-    if code == 1:
-        arguments = ["events", "a", "--server", repo.server or "", "--log-format", "json"]
-    last = lines(done.run(*arguments, code=None).err)[-1]
+    # The last of them reaches the server, which refuses its key.
+    wrong = Repo(repo.root, repo.server, {"OPENAI_API_KEY": f"{KEY}-wrong", "RECONCILER_LOG_FORMAT": "json"})
+    done = wrong.run(*arguments, code=code)
+    last = lines(done.err)[-1]
+    assert done.out == ""
     assert last["level"] == "error"
     assert last["message"]
     assert "hint" in last
+    assert last.get("status") == (401 if code == 1 else None)
 
 
 def test_a_wrong_format_is_refused(repo: Repo) -> None:
