@@ -86,8 +86,8 @@ def bind(desired: Sequence[Desired], observed: Observed) -> dict[str, ObservedJo
 
     A job cannot be renamed, so one whose name has no spec any more counts for a spec of the same revision that has no
     job: renaming a spec never buys a second run. Last come the jobs of owners that are taken over: one of the same
-    revision counts, and none of the others is touched. Where a spec's own job ended without a model, one of these that
-    is good takes its place. No job counts for two specs.
+    revision counts, and none of the others is touched. Where a spec's own job, or the one it adopts, ended without a
+    model, one of these that is good takes its place. No job counts for two specs.
     """
     bound = {spec.name: observed.job_for(spec.name, spec.revision) for spec in desired}
     specs = sorted(desired, key=lambda s: (bound[s.name] is not None, s.name))  # first who would have to buy
@@ -101,12 +101,11 @@ def bind(desired: Sequence[Desired], observed: Observed) -> dict[str, ObservedJo
         adopted = observed.adopted.get(adopts(spec) or "")
         if adopted:  # another spec may adopt it too, under another name and revision
             adopted = replace(adopted, name=spec.name, revision=spec.revision)
-        job = (
-            adopted
-            or counting(j for j in orphans.get(spec.revision, ()) if j.id not in taken)
-            or _other_owners(spec, others.get(spec.revision, ()), taken)
-        )
-        if job and job.id not in taken and (own is None or _stands(job)):
+        orphan = counting(j for j in orphans.get(spec.revision, ()) if j.id not in taken)
+        other = _other_owners(spec, others.get(spec.revision, ()), taken)
+        free = [job for job in (adopted, orphan, other) if job and job.id not in taken]
+        job = next(filter(_stands, free), free[0] if free else None)
+        if job and (own is None or _stands(job)):
             bound[spec.name] = job
             taken.add(job.id)
     return bound

@@ -54,7 +54,7 @@ def test_a_foreign_job_is_never_touched(tmp_path: Path, server: Recording, metad
     repo.remove("same")
     repo.apply("--allow-empty")
     now = server.http.get(f"/fine_tuning/jobs/{job['id']}").json()
-    assert now["status"] in {"validating_files", "queued", "running"}
+    assert now["status"] not in {"cancelled", "paused", "pausing"}
     assert not any(job["id"] in change for change in server.changes)
 
 

@@ -22,6 +22,7 @@ from .rules import (
     needs_of_model,
     owner_of,
     protects,
+    surely_wants_access,
     wants_access,
 )
 from .server import TRANSIENT, LiveJob, Server
@@ -183,7 +184,7 @@ class Record:
         if row is None:
             return
         project = row["project_id"]
-        ours = managed(project, run.policy) and not wants_access(self.server, model, project, run.desired)
+        ours = managed(project, run.policy) and not surely_wants_access(self.server, model, project, run.desired)
         self.check("who is let in by others stays", holds=ours, words=f"run {run.number}, {model}: {project}")
         words = f"run {run.number} shuts {project} out after it had failed at {run.failed}"
         self.check("nothing is destroyed after an error", holds=run.failed is None, words=words)

@@ -112,3 +112,14 @@ def wants_access(server: Server, model: str, project: str, desired: Sequence[Des
         and (is_for(maker, spec) or (renamed and own is not None and own.revision == spec.revision))
         for spec in desired
     )
+
+
+def surely_wants_access(server: Server, model: str, project: str, desired: Sequence[Desired]) -> bool:
+    """Whether that spec is certain: a job made under a name without a spec may count for any of its revision."""
+    maker = server.maker(model)
+    own = owner_of(maker)
+    sure = [spec for spec in desired if is_for(maker, spec)]
+    if not sure and own is not None and own.name not in {spec.name for spec in desired}:
+        same = [spec for spec in desired if spec.revision == own.revision]
+        return bool(same) and all(project in spec.permissions for spec in same)
+    return any(project in spec.permissions for spec in sure)

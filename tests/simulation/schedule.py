@@ -182,7 +182,8 @@ async def _caches_agree(town: Town) -> None:
 
 async def _at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
-    if any(moving(job) for job in town.wanted()):
+    adopted = {spec.adopt.job for spec in town.desired if spec.adopt}  # also somebody else's: once ended, they count
+    if any(moving(job) for job in [*town.wanted(), *(j for j in town.server.all_jobs() if j.id in adopted)]):
         return False
     await asyncio.sleep(town.quirks.lag)  # until listings show it
     return not (await town.look(Machine())).plan.has_changes

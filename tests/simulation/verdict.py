@@ -96,13 +96,15 @@ def _excused(
         return True
     if policy.on_cancelled == "block" and any(job.status == "cancelled" for job in jobs):
         return True
-    if (spec.replace == "wait" or spec.protect) and any(job.status == "paused" for job in mine):
+    before = mine + [job for job in record.server.all_jobs() if spec.adopt and job.id == spec.adopt.job]
+    if (spec.replace == "wait" or spec.protect) and any(job.status == "paused" for job in before):
         return True  # its predecessor was paused by hand, and may go on one day
     if adopts(spec) and not any(adoptable(job) for job in record.server.all_jobs() if job.id == adopts(spec)):
         return True
     if isinstance(spec.model, Upstream):
         base = desired[spec.model.job]
-        return not _has_model([j for j in record.server.all_jobs() if _counts(j, base, desired)])
+        waits = any(job.live and is_for(job, base) for job in record.server.all_jobs())
+        return waits or not _has_model([j for j in record.server.all_jobs() if _counts(j, base, desired)])
     return False
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
-from plan_support import A, B, C, acts, find, job, named, only, plan, spec
+from plan_support import OPTIONS, A, B, C, acts, find, job, named, only, plan, spec
 
 from reconciler.observe.state import counting
 from reconciler.plan.model import Action
+from reconciler.plan.planner import Options
 from reconciler.spec.desired import Adopt
 
 ADOPT = Adopt("ftjob-x", A)
@@ -147,6 +148,14 @@ def test_a_job_adopted_from_another_spec_of_ours_is_no_predecessor_there(replace
     made = plan([spec("a", adopt=ADOPT), spec("b", B, replace=replace)], shared, adopted=[shared])
     assert acts(made) == [("create", "b", None)]
     assert find(made, "a").job_id == "ftjob-x"
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+@pytest.mark.parametrize("options", [OPTIONS, Options(recreate=frozenset({"triage"}))])
+def test_an_adopted_job_that_came_to_nothing_hides_no_model_of_its_revision(status: str, options: Options) -> None:
+    renamed = job("ftjob-old", "succeeded", name="earlier", fine_tuned_model="ft:m")
+    change = only(plan(spec(adopt=ADOPT), renamed, adopted=[job("ftjob-x", status)], options=options))
+    assert (change.action, change.job_id, change.reason) == (Action.NONE, "ftjob-old", "converged")
 
 
 def test_a_failed_adopted_job_is_retried_as_one_of_ours() -> None:
