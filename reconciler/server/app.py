@@ -1,6 +1,6 @@
 """The application: the fine-tuning API's routes over a store and an engine.
 
-Not here yet, and where they go: graders (``routes/graders.py``), webhooks (an observer of the ledger).
+Not here yet, and where they go: webhooks (an observer of the ledger).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from reconciler import __version__
 from reconciler.server import problems
 from reconciler.server.context import Context, Settings
 from reconciler.server.engine import Engine
+from reconciler.server.graders.grading import Graders
 from reconciler.server.guard import Guard
-from reconciler.server.routes import checkpoints, files, health, jobs, models, uploads
+from reconciler.server.routes import checkpoints, files, graders, health, jobs, models, uploads
 from reconciler.server.schemas import REFUSALS
 from reconciler.server.store import Store
 
@@ -36,9 +37,9 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    app.state.context = Context(store, engine, settings, clock)
+    app.state.context = Context(store, engine, settings, Graders(), clock)
     problems.install(app)
-    for router in (jobs.router, checkpoints.router, files.router, uploads.router, models.router):
+    for router in (jobs.router, graders.router, checkpoints.router, files.router, uploads.router, models.router):
         app.include_router(router, prefix="/v1", responses=REFUSALS)
     app.include_router(health.router)
     if settings.chaos is not None:

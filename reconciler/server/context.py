@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import Request
 
 from reconciler.server.engine import Engine
+from reconciler.server.graders.grading import Graders
 from reconciler.server.store import Store
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Context:
     store: Store
     engine: Engine
     settings: Settings
+    graders: Graders
     clock: Callable[[], float] = time.time
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -69,7 +69,7 @@ async def _refused(_: Request, error: Exception) -> Response:
 
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
-    return invalid(error.errors()).response
+    return invalid(error.errors(), error.body).response
 
 
 async def _store(_: Request, error: Exception) -> Response:
@@ -85,13 +85,27 @@ def storage(error: StoreError) -> Problem:
     return Problem(503, message, code="storage_unavailable", headers={"Retry-After": "1"})
 
 
-def invalid(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """Name the first fault by its place; pydantic's places begin with body, query or path."""
+def invalid(errors: Sequence[Mapping[str, Any]], body: object = None) -> Problem:
+    """Name the first fault by its place; pydantic's places begin with body, query or path.
+
+    Of a place in ``body``, only the steps are named that are really there: pydantic adds those of its own unions.
+    """
     first = errors[0]
     if first["type"] == "json_invalid":
         return Problem(400, "The body is not valid JSON.", code="invalid_json")
     place, *rest = first["loc"]
+    rest = list(_real(rest, body, first["type"])) if place == "body" else rest
     param = ".".join(str(part) for part in rest) or (None if place == "body" else str(place))
     message = str(first["msg"]).removeprefix("Value error, ")
     words = f"Invalid value for '{printable(param)}': {message}" if param else f"Invalid {place}: {message}"
     return Problem(400, printable(words, 1000), code="invalid_value", param=param and printable(param))
+
+
+def _real(steps: Sequence[str | int], value: object, kind: str) -> Iterator[str | int]:
+    for number, step in enumerate(steps, start=1):
+        held = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, list) else {}
+        if step in held:
+            value = held[step]
+            yield step
+        elif number == len(steps) and kind == "missing":
+            yield step

@@ -20,6 +20,7 @@ from contract_support import KEY, Work, running_server, work_on
 from hypothesis import HealthCheck, Phase, settings
 from openai.types import FileDeleted, FileObject, Model, ModelDeleted, Upload
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
+from openai.types.fine_tuning.alpha import GraderRunResponse, GraderValidateResponse
 from openai.types.fine_tuning.checkpoints import PermissionCreateResponse, PermissionDeleteResponse
 from openai.types.fine_tuning.jobs import FineTuningJobCheckpoint
 from openai.types.uploads import UploadPart
@@ -43,7 +44,7 @@ from reconciler.server.store import Store
 
 PUBLISHED = os.environ.get("OPENAI_OPENAPI_DOCUMENT", "")
 HEADERS = {"Authorization": f"Bearer {KEY}"}
-PATHS = r"^(/v1)?/(fine_tuning/(jobs|checkpoints)|files|uploads|models)(/|$)"
+PATHS = r"^(/v1)?/(fine_tuning/(jobs|checkpoints|alpha)|files|uploads|models)(/|$)"
 
 SHAPES: dict[tuple[str, str], type[BaseModel]] = {
     ("POST", "jobs"): FineTuningJob,
@@ -68,6 +69,8 @@ SHAPES: dict[tuple[str, str], type[BaseModel]] = {
     ("GET", "models"): Model,
     ("GET", "models/{}"): Model,
     ("DELETE", "models/{}"): ModelDeleted,
+    ("POST", "alpha/graders/run"): GraderRunResponse,
+    ("POST", "alpha/graders/validate"): GraderValidateResponse,
 }
 """What the ``openai`` package says an answer is; of a list, its items."""
 
@@ -91,6 +94,8 @@ class World:
             case.query.pop("after", None)
         if isinstance(case.body, dict) and "training_file" in case.body:
             self._make_sound(case.body)
+        elif isinstance(case.body, dict) and "grader" in case.body:
+            _let_ranges_rise(cast("dict[str, Any]", case.body["grader"]))
 
     def _object(self, name: str, case: Case[Any]) -> str:
         if name in {"upload_id", "permission_id"}:
@@ -126,11 +131,14 @@ class World:
             body.pop("hyperparameters", None)
             for other in {"supervised", "dpo", "reinforcement"} - {method.get("type")}:
                 method.pop(other, None)
-            grader = (method.get("reinforcement") or {}).get("grader") or {}
-            inner = grader.get("graders") or {}
-            for each in (grader, inner, *(item for item in inner.values() if isinstance(item, dict))):
-                if each.get("range"):
-                    each["range"] = [0, 1]
+            _let_ranges_rise((method.get("reinforcement") or {}).get("grader") or {})
+
+
+def _let_ranges_rise(grader: dict[str, Any]) -> None:
+    inner = grader.get("graders") or {}
+    for each in (grader, inner, *(item for item in inner.values() if isinstance(item, dict))):
+        if each.get("range"):
+            each["range"] = [0, 1]
 
 
 def in_the_published_shape(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
@@ -172,7 +180,7 @@ def as_published(item: dict[str, Any]) -> dict[str, Any]:
     item = copy.deepcopy(item)
     if item.get("status") == "paused":
         item["status"] = "running"
-    grader = ((item.get("method") or {}).get("reinforcement") or {}).get("grader") or {}
+    grader = ((item.get("method") or {}).get("reinforcement") or item).get("grader") or {}
     if isinstance(graders := grader.get("graders"), dict) and not isinstance(graders.get("type"), str):
         grader["graders"] = next(iter(graders.values()))
     return item

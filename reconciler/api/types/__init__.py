@@ -9,12 +9,19 @@ from reconciler.api.types.base import Answer, Auto, Request
 from reconciler.api.types.files import FileObject, ModelObject, Upload, UploadPart
 from reconciler.api.types.graders import (
     Grader,
+    GraderErrors,
+    GraderMessage,
+    GraderMetadata,
+    GraderRun,
     LabelModelGrader,
     MultiGrader,
     PythonGrader,
+    RunGrader,
     ScoreModelGrader,
     StringCheckGrader,
     TextSimilarityGrader,
+    ValidatedGrader,
+    ValidateGrader,
 )
 from reconciler.api.types.jobs import (
     ACTIVE,
@@ -54,6 +61,10 @@ __all__ = [
     "Event",
     "FileObject",
     "Grader",
+    "GraderErrors",
+    "GraderMessage",
+    "GraderMetadata",
+    "GraderRun",
     "Integration",
     "Job",
     "JobError",
@@ -68,6 +79,7 @@ __all__ = [
     "ReinforcementHyperparameters",
     "ReinforcementMethod",
     "Request",
+    "RunGrader",
     "ScoreModelGrader",
     "StringCheckGrader",
     "SupervisedHyperparameters",
@@ -75,5 +87,7 @@ __all__ = [
     "TextSimilarityGrader",
     "Upload",
     "UploadPart",
+    "ValidateGrader",
+    "ValidatedGrader",
     "Wandb",
 ]

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
-from reconciler.api.types.base import Request
+from reconciler.api.types.base import Answer, Request
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _PATH = r"[A-Za-z_][\w-]*(?:\[\d+\]|\.[\w-]+)*"
 _VARIABLE = re.compile(
-    rf"\s*(?:item\.{_PATH}|sample\.output_text|sample\.output_json(?:\.{_PATH})?|sample\.output_tools(?:\[\d+\]|\.[\w-]+)*"
-    rf"|sample\.choices(?:\[\d+\]|\.[\w-]+)*)\s*"
+    rf"\s*(?:item\.{_PATH}|sample\.output_text|sample\.(?:output_json|output_tools|choices)(?:\[\d+\]|\.[\w-]+)*)\s*"
 )
 
 
@@ -117,7 +116,7 @@ class SamplingParams(Request):
     """How a model grader samples."""
 
     max_completions_tokens: Annotated[int, Field(ge=1)] | None = None
-    reasoning_effort: str | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     seed: int | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -197,39 +196,128 @@ Grader = Annotated[
     Field(discriminator="type"),
 ]
 
-_FUNCTIONS = {"min", "max", "abs", "floor", "ceil", "exp", "sqrt", "log"}
-_ALLOWED = (
-    ast.Expression,
-    ast.BinOp,
-    ast.UnaryOp,
-    ast.Call,
-    ast.Name,
-    ast.Load,
-    ast.Constant,
-    ast.operator,
-    ast.unaryop,
+ARITY: Mapping[str, tuple[int, int]] = {
+    "min": (1, 100),
+    "max": (1, 100),
+    "abs": (1, 1),
+    "floor": (1, 1),
+    "ceil": (1, 1),
+    "exp": (1, 1),
+    "sqrt": (1, 1),
+    "log": (1, 1),
+}
+"""The functions of ``calculate_output``, each with the fewest and the most arguments it takes."""
+
+_DEEPEST = 200
+_NODES = (
+    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Call, ast.Name, ast.Load, ast.Constant),
+    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.UAdd, ast.USub),
 )
 
 
-def expression_names(expression: str) -> Iterator[str]:
-    """Yield the grader names a ``calculate_output`` uses.
+def expression_tree(expression: str) -> ast.expr:
+    """Parse a ``calculate_output``.
 
-    Numbers, ``+ - * / ** ^``, parentheses and the functions min, max, abs, floor, ceil, exp, sqrt and log are
-    allowed.
+    Numbers, ``+ - * / ** ^`` (both of the last are powers), parentheses, names, and the functions of ``ARITY`` are
+    allowed, nested at most 200 deep.
 
     Raises:
         ValueError: for anything else.
     """
     try:
-        tree = ast.parse(expression.strip(), mode="eval")
+        # Python reads ^ as something else, that binds more weakly than +. There are no strings that could hold one.
+        tree = ast.parse(expression.strip().replace("^", "**"), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError("calculate_output is not an arithmetic expression") from error
-    functions = set()
-    for node in ast.walk(tree):
-        if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Constant) and type(node.value) not in (int, float)):
-            raise ValueError(f"calculate_output may not contain {type(node).__name__.lower()}")
-        if isinstance(node, ast.Call):
-            if not isinstance(node.func, ast.Name) or node.func.id not in _FUNCTIONS or node.keywords:
-                raise ValueError(f"calculate_output may call only {', '.join(sorted(_FUNCTIONS))}")
-            functions.add(node.func)
-    yield from (n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and n not in functions)
+    level: list[ast.AST] = [tree.body]
+    for _ in range(_DEEPEST):
+        for node in level:
+            _check_node(node)
+        level = [inner for node in level for inner in ast.iter_child_nodes(node)]
+        if not level:
+            return tree.body
+    raise ValueError(f"calculate_output is nested more than {_DEEPEST} deep")
+
+
+def _check_node(node: ast.AST) -> None:
+    if not isinstance(node, _NODES) or (isinstance(node, ast.Constant) and type(node.value) not in (int, float)):
+        raise ValueError(f"calculate_output may not contain {type(node).__name__.lower()}")
+    if isinstance(node, ast.Call):
+        if not isinstance(node.func, ast.Name) or node.func.id not in ARITY or node.keywords:
+            raise ValueError(f"calculate_output may call only {', '.join(sorted(ARITY))}")
+        fewest, most = ARITY[node.func.id]
+        if not fewest <= len(node.args) <= most:
+            takes = "one number" if most == 1 else f"{fewest} to {most} numbers"
+            raise ValueError(f"calculate_output: {node.func.id}() takes {takes}, not {len(node.args)}")
+
+
+def expression_names(expression: str) -> Iterator[str]:
+    """Yield the grader names a ``calculate_output`` uses.
+
+    Raises:
+        ValueError: it is not an expression as :func:`expression_tree` takes it.
+    """
+    nodes = list(ast.walk(expression_tree(expression)))
+    functions = [node.func for node in nodes if isinstance(node, ast.Call)]
+    yield from (node.id for node in nodes if isinstance(node, ast.Name) and node not in functions)
+
+
+class RunGrader(Request):
+    """The body of ``POST /fine_tuning/alpha/graders/run``."""
+
+    grader: Grader
+    model_sample: str
+    item: dict[str, Any] | None = None
+
+
+class ValidateGrader(Request):
+    """The body of ``POST /fine_tuning/alpha/graders/validate``."""
+
+    grader: Grader
+
+
+class GraderErrors(Answer):
+    """What went wrong in a run. ``details`` says it in words; the API's own types do not have it."""
+
+    formula_parse_error: bool = False
+    sample_parse_error: bool = False
+    truncated_observation_error: bool = False
+    unresponsive_reward_error: bool = False
+    invalid_variable_error: bool = False
+    other_error: bool = False
+    python_grader_server_error: bool = False
+    python_grader_server_error_type: str | None = None
+    python_grader_runtime_error: bool = False
+    python_grader_runtime_error_details: str | None = None
+    model_grader_server_error: bool = False
+    model_grader_refusal_error: bool = False
+    model_grader_parse_error: bool = False
+    model_grader_server_error_details: str | None = None
+    details: str | None = None
+
+
+class GraderMetadata(Answer):
+    """How a run went. ``execution_time`` is in seconds, ``token_usage`` in tokens, None where no model was asked."""
+
+    name: str
+    type: str
+    errors: GraderErrors
+    execution_time: float
+    scores: dict[str, Any]
+    token_usage: int | None
+    sampled_model_name: str | None
+
+
+class GraderRun(Answer):
+    """The answer of ``/run``. A grader that failed has the reward 0, and ``errors`` say why."""
+
+    reward: float
+    sub_rewards: dict[str, float]
+    metadata: GraderMetadata
+    model_grader_token_usage_per_model: dict[str, Any]
+
+
+class ValidatedGrader(Answer):
+    """The answer of ``/validate``: the grader as it was understood."""
+
+    grader: dict[str, Any]

@@ -1,0 +1,1 @@
+"""Graders that grade: a sampled answer becomes a reward, for the grader endpoints and for training."""

@@ -1,0 +1,157 @@
+"""A grader of any type, run on one case.
+
+What can go wrong with a case is data in its :class:`Graded`; what this server cannot run at all is refused before
+anything runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from reconciler.api.types import (
+    Grader,
+    GraderErrors,
+    LabelModelGrader,
+    MultiGrader,
+    StringCheckGrader,
+    TextSimilarityGrader,
+)
+from reconciler.errors import ReconcilerError
+from reconciler.server.graders.case import Case, GraderFault
+from reconciler.server.graders.formula import evaluate
+from reconciler.server.graders.similarity import similarity
+from reconciler.server.graders.templates import render
+
+AnyGrader = Grader | LabelModelGrader
+"""What may stand alone or within ``multi``."""
+
+
+class GraderRefused(ReconcilerError):
+    """This server does not run such a grader. ``name`` is the grader's within ``multi``, else None."""
+
+    def __init__(self, message: str, *, code: str, hint: str, name: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.name = name
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that a model grader took. ``model`` is the one that answered."""
+
+    model: str
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A reward, and how it came about. A case that failed has the reward 0 and ``failed``."""
+
+    reward: float
+    errors: GraderErrors = field(default_factory=GraderErrors)
+    sub_rewards: Mapping[str, float] = field(default_factory=dict)
+    usage: tuple[Usage, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong, so that the reward says nothing of the sample."""
+        return any(value is True for value in self.errors.model_dump().values())
+
+
+class Graders:
+    """Runs graders as a server's owner allows. Safe to use from several threads at once."""
+
+    def check(self, grader: AnyGrader) -> None:
+        """Make sure that this server can run a grader, each one within ``multi`` too.
+
+        Raises:
+            GraderRefused: it cannot.
+        """
+        for name, each in parts(grader):
+            if not isinstance(each, StringCheckGrader | TextSimilarityGrader):
+                words = f"This server does not run {each.type} graders."
+                raise GraderRefused(words, code="grader_not_available", hint="Use another type.", name=name)
+
+    def grade(self, grader: AnyGrader, case: Case) -> Graded:
+        """Grade one case. The grader has been checked.
+
+        Raises:
+            MissingExtra: a library that it needs is not installed.
+        """
+        if isinstance(grader, MultiGrader):
+            return self._multi(grader, case)
+        try:
+            return self._single(grader, case)
+        except GraderFault as fault:
+            return Graded(0.0, errors_of(fault))
+
+    def _single(self, grader: AnyGrader, case: Case) -> Graded:
+        match grader:
+            case StringCheckGrader():
+                return Graded(_holds(grader.operation, render(grader.input, case), render(grader.reference, case)))
+            case TextSimilarityGrader():
+                text, reference = render(grader.input, case), render(grader.reference, case)
+                return Graded(similarity(grader.evaluation_metric, text, reference))
+        raise AssertionError(grader.type)
+
+    def _multi(self, grader: MultiGrader, case: Case) -> Graded:
+        """Combine the rewards. Where one is missing there is no reward: ``1 - missing`` would be the highest."""
+        graded = {name: self.grade(each, case) for name, each in parts(grader) if name is not None}
+        rewards = {name: each.reward for name, each in graded.items()}
+        usage = tuple(used for each in graded.values() for used in each.usage)
+        errors = merged({name: each.errors for name, each in graded.items()})
+        if any(each.failed for each in graded.values()):
+            return Graded(0.0, errors, rewards, usage)
+        try:
+            return Graded(evaluate(grader.calculate_output, rewards), errors, rewards, usage)
+        except GraderFault as fault:
+            return Graded(0.0, errors_of(fault), rewards, usage)
+
+
+def parts(grader: AnyGrader) -> Iterator[tuple[str | None, AnyGrader]]:
+    """Yield the graders of a ``multi`` by name, or the one grader without."""
+    if not isinstance(grader, MultiGrader):
+        yield None, grader
+    elif isinstance(grader.graders, dict):
+        yield from grader.graders.items()
+    else:
+        yield grader.graders.name, grader.graders
+
+
+def errors_of(fault: GraderFault) -> GraderErrors:
+    """Say what went wrong in the API's terms."""
+    found: dict[str, bool | str | None] = {fault.flag: True, "details": fault.details}
+    if fault.flag == "python_grader_server_error":
+        found["python_grader_server_error_type"] = fault.kind
+    if fault.flag in {"python_grader_runtime_error", "model_grader_server_error"}:
+        found[f"{fault.flag}_details"] = fault.details
+    return GraderErrors.model_validate(found)
+
+
+def merged(errors: Mapping[str, GraderErrors]) -> GraderErrors:
+    """Join what went wrong with several graders: every flag, and of texts the first."""
+    found: dict[str, bool | str | None] = {}
+    for name, each in errors.items():
+        for key, value in each.model_dump().items():
+            if value and not found.get(key):
+                found[key] = f"{name}: {value}" if isinstance(value, str) and key != _TYPE else value
+    return GraderErrors.model_validate(found)
+
+
+_TYPE = "python_grader_server_error_type"
+
+
+def _holds(operation: str, text: str, reference: str) -> float:
+    match operation:
+        case "eq":
+            holds = text == reference
+        case "ne":
+            holds = text != reference
+        case "like":
+            holds = reference in text
+        case _:
+            holds = reference.casefold() in text.casefold()
+    return float(holds)
