@@ -23,18 +23,6 @@ SIMILAR: Any = {
     "evaluation_metric": "rouge_l",
 }
 METRICS = ["cosine", "fuzzy_match", "bleu", "gleu", "meteor", *(f"rouge_{kind}" for kind in "12345l")]
-    "cosine",
-    "fuzzy_match",
-    "bleu",
-    "gleu",
-    "meteor",
-    "rouge_1",
-    "rouge_2",
-    "rouge_3",
-    "rouge_4",
-    "rouge_5",
-    "rouge_l",
-]
 
 
 def test_a_grader_is_validated(client: openai.OpenAI) -> None:
