@@ -72,7 +72,7 @@ def refuse_unsafe(plan: Plan) -> None:
         UnsafePlan: it does; nothing was changed.
     """
     if plan.unsafe:
-        raise UnsafePlan("\n".join(plan.unsafe), hint="Nothing was changed.")
+        raise UnsafePlan("\n".join(" ".join(why.split()) for why in plan.unsafe), hint="Nothing was changed.")
 
 
 async def run_once(

@@ -18,7 +18,7 @@ from reconciler.api.answers import Reply, clean, fault
 from reconciler.api.heads import log_answer, log_failure, log_request
 from reconciler.api.secret import redact_body
 from reconciler.api.server import Server
-from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
+from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported, UsageError
 
 _MOST_BYTES = 64 * 2**20
 _USUAL = httpx.Timeout(60.0, connect=10.0)
@@ -28,21 +28,28 @@ _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, http
 
 
 class Transport:
-    """Speaks to one server; close it with ``aclose``. ``inner`` replaces the network; ``now`` is in Unix seconds."""
+    """Speaks to one server; close it with ``aclose``. ``inner`` replaces the network; ``now`` is in Unix seconds.
+
+    Raises:
+        UsageError: the environment names a proxy or certificates that cannot be used.
+    """
 
     def __init__(self, server: Server, inner: httpx.AsyncBaseTransport | None, now: Callable[[], float]) -> None:
         if inner is None and server.app is not None:
             inner = httpx.ASGITransport(app=cast("Any", server.app), raise_app_exceptions=False)
         self._server = server
         self._now = now
-        self._http = httpx.AsyncClient(
-            transport=inner,
-            verify=trust(server.base_url),
-            headers=_headers(server),
-            timeout=_USUAL,
-            limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
-            follow_redirects=False,
-        )
+        try:
+            self._http = httpx.AsyncClient(
+                transport=inner,
+                verify=trust(server.base_url),
+                headers=_headers(server),
+                timeout=_USUAL,
+                limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
+                follow_redirects=False,
+            )
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            raise _unusable(error) from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -125,6 +132,23 @@ class Transport:
         )
         failure.sent = sent
         return failure
+
+
+def _unusable(error: Exception) -> UsageError:
+    """Say what of the environment is at fault. A proxy's address is not quoted: it may hold a password."""
+    if isinstance(error, OSError):
+        return UsageError(
+            f"The certificates of authorities cannot be read: {error.strerror or error}.",
+            hint="Look at SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
+        )
+    if isinstance(error, ImportError):
+        return UsageError(
+            "A SOCKS proxy is set, and support for it is not installed.", hint="pip install 'httpx[socks]'"
+        )
+    return UsageError(
+        "The address of a proxy in the environment is no URL of a proxy.",
+        hint="Look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; such an address begins with http:// or https://.",
+    )
 
 
 def trust(base_url: str) -> ssl.SSLContext | bool:

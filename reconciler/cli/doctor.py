@@ -144,7 +144,14 @@ def _lag(seconds: float) -> Check:
 
 
 async def _probed(server: Server) -> AsyncIterator[Check]:
-    async with Client(server, backoff=_ONCE) as client:
+    try:
+        opened = Client(server, backoff=_ONCE)
+    except UsageError as error:  # a proxy or certificates that the environment names
+        yield _fault("server", error)
+        for check in _unknown(PROBED[1:], "the server could not be asked"):
+            yield check
+        return
+    async with opened as client:
         async for check in probe(client):
             yield check
 

@@ -14,25 +14,26 @@ from reconciler.report.document import to_text
 @paths_argument
 @environment_option
 @format_option("text", "json")
-def command(paths: tuple[str, ...], environment: str | None, form: str) -> None:
+def command(paths: tuple[str, ...], environment: str | None, form: str) -> int:
     """Check specs, reconciler.yaml and data files. Nothing is sent anywhere."""
     where = Where(paths or ("specs",), environment)
     if form == "json":
-        _as_json(where)
-        return
+        return _as_json(where)
     with load_specs(where) as (repository, _):
         pass
     count = len(repository.desired)
     click.echo(f"{count} {'job is' if count == 1 else 'jobs are'} valid.")
+    return 0
 
 
-def _as_json(where: Where) -> None:
+def _as_json(where: Where) -> int:
     try:
         with load_specs(where) as (repository, _):
             pass
     except SpecError as error:
         problems = [{"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in error.problems]
         click.echo(to_text({"valid": False, "jobs": [], "problems": problems}), nl=False)
-        raise SystemExit(1) from None
+        return 1
     jobs = [{"name": spec.name, "revision": spec.revision, "source": str(spec.source)} for spec in repository.desired]
     click.echo(to_text({"valid": True, "jobs": jobs, "problems": []}), nl=False)
+    return 0

@@ -196,7 +196,7 @@ def check(saved: SavedPlan, current: Plan, desired: Sequence[Desired], policy: P
     """
     if reasons := list(_changed(saved, current, digests(desired), digest(policy.model_dump(mode="json")))):
         raise StalePlan(
-            "This saved plan no longer holds:\n" + "\n".join(f"  - {reason}" for reason in reasons),
+            "This saved plan no longer holds:\n" + "\n".join(f"  - {' '.join(reason.split())}" for reason in reasons),
             hint="Review a new one: reconciler plan --out FILE",
         )
 

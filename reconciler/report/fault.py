@@ -27,7 +27,11 @@ def render_error(error: ReconcilerError, *, color: bool, width: int | None) -> s
 
 
 def messages(error: ReconcilerError) -> list[str]:
-    """Return the lines of an error's message, each harmless; those over a limit are counted, not shown."""
-    lines = [line for text in str(error).splitlines() if (line := clean(text))] or [type(error).__name__]
+    """Return the lines of an error's message, each harmless; those over a limit are counted, not shown.
+
+    A problem of a spec is one line, whatever its file is called: no name of a file can forge another problem.
+    """
+    texts = map(str, error.problems) if isinstance(error, SpecError) else str(error).splitlines()
+    lines = [line for text in texts if (line := clean(text))] or [type(error).__name__]
     more = len(lines) - _MOST_LINES
     return [*lines[:_MOST_LINES], f"... and {more} more"] if more > 0 else lines

@@ -27,7 +27,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
         ["--format", "markdown"],
         ["--out", "saved.plan"],
     ],
-    "apply": [["--auto-approve"], ["--auto-approve", "--format", "json"], ["--auto-approve", "--wait"]],
+    "apply": [["--auto-approve"], ["--auto-approve", "--format", "json"], ["--auto-approve", "--wait"], ["saved.plan"]],
     "status": [[], ["--format", "json"], ["--debug"]],
     "events": [["good"], ["good", "--format", "json"], ["bad"]],
     "checkpoints": [["good"], ["good", "--format", "json"]],

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import signal
+import subprocess
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from itertools import cycle
+from pathlib import Path
+from urllib.parse import quote
 
+import httpx
 import pytest
 from everything import COMMANDS, OFFLINE, Ended, Everything, everything, unowned
 from markdown_it import MarkdownIt
+from program import Repo, end
 from ruamel.yaml import YAML
 from screen import screen
 from spiked import Way
@@ -44,6 +50,7 @@ TEXTS = (
     "=cmd|' /C calc'!A0",
     "",
 )
+FILE = "a\x1b[31m\n::error::forged \u202e<script>`|"
 OUR_TAGS = {"code", "br", "details", "summary", "sub"}
 PAGE_TAGS = {"script", "img", "iframe", "object", "embed", "link", "form", "a"}
 
@@ -77,7 +84,8 @@ def faults(ended: Ended) -> list[str]:
 @pytest.mark.parametrize("way", ["values", "refuse", "plain text", "odd", "html"])
 def test_nothing_escapes(world: Everything, way: Way) -> None:
     world.spike.way = way
-    found = [fault for ended in world.calls() for fault in faults(ended)]
+    follow = ("events", "bad", "--follow", "--server", world.server.url)
+    found = [fault for ended in (*world.calls(), world.call(*follow)) for fault in faults(ended)]
     assert found == []
 
 
@@ -127,6 +135,47 @@ def test_a_terminal_shows_hostile_words_as_words(world: Everything) -> None:
             terminal.end()
         plain = re.sub(r"\x1b\[[0-9;]*m|[\r\n]", "", terminal.text)
         assert plain.isprintable(), command
+
+
+def test_names_of_files_and_commits_are_words_too(world: Everything, tmp_path: Path) -> None:
+    world.spike.way = "plain"
+    made = Everything(Repo.make(tmp_path / "repo", world.server.url), world.server, world.spike, world.model)
+    for name in ("reconciler.yaml", "specs/good.yaml", "specs/data/train.jsonl"):
+        made.repo.write(name, (world.repo.root / name).read_text())
+    file = made.repo.write(
+        f"specs/{FILE}.yaml",
+        "name: odd\nmodel: m\ntraining_file: data/train.jsonl\n"
+        "metadata:\n  note: a\n    ::error::forged\n    ##[group]x\n"
+        "state: running\n# \u202e\n",
+    )
+    for words in (["init", "-q"], ["add", "."], ["commit", "-q", "--no-verify", "-F", "-"]):
+        git = ["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *words]
+        subprocess.run(git, cwd=made.repo.root, check=True, input=TEXT.encode("utf-8", "replace"))
+    said = list(made.calls("validate", "plan", "status", "history", "trace", "drift", "graph"))
+    said += [made.call(verb, "odd", *more) for verb in ("pause", "cancel") for more in (["--dry-run"], [])]
+    file.write_text(f"name: odd\nmodel: m\n\"{FILE[:9]}\": 1\ntraining_file: 'data/{TEXTS[0]}'\n", encoding="utf-8")
+    said += made.calls("validate", "plan", "graph", "pause")
+    assert [fault for ended in said for fault in faults(ended)] == []
+    assert "forged" in "".join(ended.out for ended in said if ended.call.startswith("history"))
+    page = (made.repo.root / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert unprintable(page) == set()
+
+
+def test_the_server_logs_what_clients_send_as_words(tmp_path: Path) -> None:
+    repo = Repo.make(tmp_path / "repo")
+    process = repo.start("serve", "--port", "0", "--directory", "state", "--debug")
+    try:
+        assert process.stdout is not None
+        url = process.stdout.readline().split()[1]
+        with httpx.Client(base_url=url, headers={"X-Request-Id": "::error::a"}, trust_env=False) as http:
+            for path in (quote(TEXT, safe=""), "%0A::error::forged", "x?after=%1b%5B2J%0d%0a::error::forged"):
+                http.get(f"/fine_tuning/jobs/{path}")
+            http.post("/fine_tuning/jobs", json={TEXT: TEXT, "model": TEXT, "training_file": TEXT})
+            http.post("/files", files={"file": (TEXT, "{}")}, data={"purpose": TEXT})
+    finally:
+        done = end(process, signal.SIGINT)
+    assert faults(Ended("serve", done.code, done.out, done.err)) == []
 
 
 def test_markdown_has_no_link_and_no_html_of_theirs(world: Everything) -> None:

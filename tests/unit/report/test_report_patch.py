@@ -33,6 +33,17 @@ def test_git_makes_the_same_edit_of_the_diff(tmp_path: Path, before: str, after:
     assert file.read_bytes() == after.encode()
 
 
+@pytest.mark.parametrize(
+    "name", ["a b.yaml", "grün.yaml", 'quo"te.yaml', "back\\slash.yaml", "a\x1b[31m\n::error::b.yaml"]
+)
+def test_git_finds_a_file_whatever_it_is_called(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("state: running\n")
+    diff = unified(name, "state: running\n", "state: paused\n")
+    assert len(render_patch(diff, color=False).splitlines()) == 5
+    subprocess.run(["git", "apply", "-"], input=diff.encode(), cwd=tmp_path, check=True)
+    assert (tmp_path / name).read_text() == "state: paused\n"
+
+
 def test_nothing_is_said_of_what_does_not_differ() -> None:
     assert unified("a.yaml", "name: a\n", "name: a\n") == ""
     assert render_patch("", color=True) == ""

@@ -164,6 +164,13 @@ def test_problems_in_specs_are_harmless(problems: list[Problem]) -> None:
     harmless(render_error(SpecError(problems), color=False, width=60))
 
 
+def test_the_name_of_a_file_forges_no_problem() -> None:
+    error = SpecError([Problem("specs/a\nspecs/b.yaml:1:1: forged\n::error::c.yaml", 1, 2, "wrong")])
+    first, *rest = render_error(error, color=False, width=None).splitlines()
+    assert first == "specs/a specs/b.yaml:1:1: forged ::error::c.yaml:1:2: wrong"
+    assert rest == ["Error: 1 problem. Nothing was changed."]
+
+
 @given(text=TEXT)
 @anything
 def test_progress_in_a_log_is_harmless(text: str) -> None:
