@@ -51,10 +51,23 @@ def secrets_of(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def redact(text: str, *secrets: str | None) -> str:
-    """Return the text without these keys."""
+    """Return the text without these keys, and without the start of a long one that was cut."""
     for secret in filter(None, secrets):
         for spelling in spellings(secret):
             text = text.replace(spelling, GONE)
+        if len(secret) >= 2 * SHORTEST:
+            text = _without_starts(text, secret)
+    return text
+
+
+def _without_starts(text: str, secret: str) -> str:
+    """Take out what begins as the secret does, as far as it goes on so."""
+    head = secret[:SHORTEST]
+    at = text.find(head)
+    while at >= 0:
+        same = next((i for i, (a, b) in enumerate(zip(text[at:], secret, strict=False)) if a != b), len(secret))
+        text = f"{text[:at]}{GONE}{text[at + same :]}"
+        at = text.find(head, at + len(GONE))
     return text
 
 

@@ -136,9 +136,9 @@ def _failed(error: Exception) -> int:
         )
     if in_json():
         known = {name: getattr(error, name, None) for name in ("status", "request_id")}
-        say(_redact("\n".join(messages(error))), "error", hint=_redact(error.hint or ""), **known)
+        say("\n".join(messages(error, _redact)), "error", hint=_redact(error.hint or ""), **known)
         return error.exit_code
     terminal = Terminal.of(sys.stderr)
-    text = render_error(error, color=terminal.color, width=terminal.width)
-    click.echo(_redact(text), err=True, nl=False)
+    text = render_error(error, color=terminal.color, width=terminal.width, hide=_redact)
+    click.echo(text, err=True, nl=False)
     return error.exit_code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from reconciler.api.secret import GONE, spellings
+from reconciler.api.secret import GONE, redact
 
 _USER_INFO = re.compile(r"(?<=://)[^/\s?#]*@")
 _SCHEME = re.compile(r"\b(bearer|basic)\s+[\w.~+/=-]+", re.IGNORECASE)
@@ -21,21 +21,15 @@ class Redactor:
     """Takes secrets out of text."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
-        self._spellings: list[str] = []
+        self._known: list[str] = []
 
     def add(self, secrets: Iterable[str]) -> None:
         """Know more secrets."""
-        fresh = {secret for secret in secrets if secret} - self._known
-        if fresh:
-            self._known |= fresh
-            found = {spelling for secret in self._known for spelling in spellings(secret)}
-            self._spellings = sorted(found, key=len, reverse=True)
+        self._known = sorted({*self._known, *filter(None, secrets)}, key=len, reverse=True)
 
     def redact(self, text: str) -> str:
         """Return the text without them."""
-        for spelling in self._spellings:
-            text = text.replace(spelling, GONE)
+        text = redact(text, *self._known)
         text = _USER_INFO.sub(f"{GONE}@", text)
         text = _SCHEME.sub(rf"\1 {GONE}", text)
         return _QUERY.sub(rf"\1{GONE}", text)

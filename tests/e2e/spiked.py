@@ -11,8 +11,8 @@ from typing import Any, Literal
 from program import OWNER
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-Way = Literal["plain", "values", "instead", "refuse", "html", "broken", "odd", "plain text"]
-WAYS: tuple[Way, ...] = ("values", "refuse", "html", "broken", "odd", "plain text")
+Way = Literal["plain", "values", "instead", "refuse", "html", "broken", "odd", "plain text", "moved"]
+WAYS: tuple[Way, ...] = ("values", "refuse", "html", "broken", "odd", "plain text", "moved")
 _WORDS = {"message", "code", "param", "error", "detail", "filename", "name", "project", "entity"} | {
     "fine_tuned_model", "fine_tuned_model_checkpoint",
 }  # fmt: skip
@@ -46,7 +46,9 @@ class Spiked:
         else:
             self.once = False
             status, kind, body = self._answer()
-            head = [(b"content-type", kind), (b"x-request-id", _header(self.text))]
+            said = _header(self.text)
+            head = [(b"content-type", kind), (b"x-request-id", said)]
+            head += [(b"location", b"https://evil.example/" + said)] if self.way == "moved" else []
             await send({"type": "http.response.start", "status": status, "headers": head})
             await send({"type": "http.response.body", "body": body})
 
@@ -56,6 +58,8 @@ class Spiked:
             case "refuse":
                 words = {"message": f"You sent {text}.", "code": text, "param": text, "type": text}
                 return 401, b"application/json", json.dumps({"error": words}).encode()
+            case "moved":
+                return 307, b"application/json", b"{}"
             case "html":
                 return 404, b"text/html", f"<html><body>{text}</body></html>".encode(errors="replace")
             case "broken":

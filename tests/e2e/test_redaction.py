@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import signal
+import socketserver
+import threading
 from collections.abc import Iterator
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +16,7 @@ import httpx
 import pytest
 from everything import COMMANDS, Ended, Everything, everything
 from program import OWNER, Repo, end
+from screen import screen
 from spiked import WAYS, Way
 
 from reconciler.cli import overview
@@ -96,6 +100,54 @@ def test_a_key_on_the_command_line_is_not_echoed(world: Everything, arguments: l
         assert leaks(world, ended) == []
         assert "\x1b" not in ended.err
         assert "\n::" not in ended.err
+
+
+def test_a_long_key_is_not_shown_in_pieces_on_a_narrow_terminal(world: Everything) -> None:
+    key = "sk-proj-" + "0123456789abcdefghijklmnopqrstuvwxyz" * 5
+    repo = Repo(world.repo.root, None, {"OPENAI_API_KEY": key})
+    for arguments in (["validate", key], ["plan", "--server", key], ["pause", key], ["validate", f"--{key}"]):
+        with screen(repo, *arguments, columns=60) as terminal:
+            assert terminal.end() in (1, 64)
+        assert "[key]" in terminal.text
+        assert not [start for start in range(len(key) - 16) if key[start : start + 16] in terminal.text]
+
+
+class Junk(socketserver.BaseRequestHandler):
+    """Answers with what is no HTTP, and quotes what it was asked."""
+
+    ways: Iterator[bytes]
+
+    def handle(self) -> None:
+        asked = self.request.recv(65_536).partition(b"Bearer ")[2].partition(b"\r\n")[0]
+        self.request.sendall(next(self.ways).replace(b"KEY", asked))
+
+
+@pytest.mark.slow  # it is tried again for a while
+@pytest.mark.parametrize("debug", ["0", "1"])
+def test_what_is_no_http_is_not_quoted(
+    world: Everything, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debug: str
+) -> None:
+    monkeypatch.setenv("RECONCILER_DEBUG", debug)
+    length = b"HTTP/1.1 200 OK\r\nContent-Length: "
+    ways = (
+        b"KEY",
+        b"",
+        b"HTTP/1.1 KEY\r\n\r\n",
+        length + b"KEY\r\n\r\n",
+        length + b"999\r\n\r\nKEY",
+        b"HTTP/1.1 200 OK\r\nKEY",
+    )
+    Junk.ways = cycle(ways)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Junk) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        elsewhere = Everything(Repo.make(tmp_path / "repo"), world.server, world.spike, "")
+        ended = elsewhere.call("plan", "--debug", "--server", f"http://127.0.0.1:{server.server_address[1]}/v1")
+        server.shutdown()
+        thread.join()
+    assert ended.code == 1
+    assert ended.err.count("Trying again") == 5
+    assert leaks(elsewhere, ended) == []
 
 
 def server_last(arguments: list[str], server: list[str]) -> list[str]:

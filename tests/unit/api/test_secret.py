@@ -38,6 +38,13 @@ def test_a_key_inside_of_base64_cannot_be_read_back(key: str, before: bytes) -> 
         assert "[key]" in shown
 
 
+@pytest.mark.parametrize("length", [16, 40, 80, 163, 164])
+def test_the_start_of_a_long_key_that_was_cut_is_found(length: int) -> None:
+    key = "sk-proj-" + "Ab3-" * 39
+    assert redact(f"no model {key[:length]!r}. {key[:length]}…", key) == "no model '[key]'. [key]…"
+    assert redact(key[:15], key) == key[:15]
+
+
 def test_json_stays_json_and_what_holds_no_key_stays_as_it_is() -> None:
     body = json.dumps({"a": [KEY, {KEY: f"x{KEY}x"}]}).encode()
     assert json.loads(redact_body(body, KEY)) == {"a": ["[key]", {"[key]": "x[key]x"}]}

@@ -22,8 +22,7 @@ WORDS = st.text(st.characters(codec="ascii", exclude_characters="\x00"), max_siz
 
 @given(KEYS, WORDS, WORDS, st.sampled_from(["x-echo", "authorization", "location", "x-request-id"]))
 def test_a_key_never_gets_through(key: str, before: str, after: str, header: str) -> None:
-    known, spellings = SECRETS._known, SECRETS._spellings
-    SECRETS._known, SECRETS._spellings = set(), []
+    known, SECRETS._known = SECRETS._known, []
     try:
         SECRETS.add([key])
         head = headers_text(httpx.Headers([(header, f"Bearer {key}")]))
@@ -36,7 +35,7 @@ def test_a_key_never_gets_through(key: str, before: str, after: str, header: str
                 assert key not in value
                 assert quote(key, safe="") not in value
     finally:
-        SECRETS._known, SECRETS._spellings = known, spellings
+        SECRETS._known = known
 
 
 @pytest.mark.parametrize(
