@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,11 +54,16 @@ def command(
     speed: float,
     chaos: Path | None,
 ) -> None:
-    """Serve the fine-tuning API on this machine, until interrupted. Unfinished jobs go on at the next start."""
+    """Serve the fine-tuning API on this machine, until interrupted. Unfinished jobs go on at the next start.
+
+    Graders that run code are off until RECONCILER_PYTHON_GRADERS=isolated, those that ask a model until
+    RECONCILER_GRADER_URL names a server: see docs/graders.md.
+    """
     from reconciler.server.context import Settings  # noqa: PLC0415
+    from reconciler.server.graders.settings import KEY_VARIABLE, from_environment  # noqa: PLC0415
     from reconciler.server.serve import serve  # noqa: PLC0415
 
-    SECRETS.add([api_key or ""])
+    SECRETS.add([api_key or "", os.environ.get(KEY_VARIABLE, "")])
     rules, note = _chaos(chaos)
 
     run_async(
@@ -68,7 +74,7 @@ def command(
             concurrency=concurrency,
             trainer=trainer,
             speed=speed,
-            settings=Settings(api_key=api_key, chaos=rules),
+            settings=Settings(api_key=api_key, graders=from_environment(os.environ), chaos=rules),
             ready=lambda url: click.echo(f"Serving {url}{note}"),
         )
     )

@@ -37,7 +37,7 @@ def create_app(
         redirect_slashes=False,
         generate_unique_id_function=_operation_id,
     )
-    app.state.context = Context(store, engine, settings, Graders(), clock)
+    app.state.context = Context(store, engine, settings, Graders(settings.graders), clock)
     problems.install(app)
     for router in (jobs.router, graders.router, checkpoints.router, files.router, uploads.router, models.router):
         app.include_router(router, prefix="/v1", responses=REFUSALS)

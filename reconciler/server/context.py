@@ -12,6 +12,7 @@ from fastapi import Request
 
 from reconciler.server.engine import Engine
 from reconciler.server.graders.grading import Graders
+from reconciler.server.graders.settings import GraderSettings
 from reconciler.server.store import Store
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class Settings:
     """How the server serves. Sizes are in bytes.
 
-    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``chaos``
-    makes it misbehave, for tests.
+    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
+    says which may run. ``chaos`` makes it misbehave, for tests.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -33,6 +34,7 @@ class Settings:
     max_body: int = 4 * 1024 * 1024
     max_unfinished: int = 10_000
     instance: str = field(default_factory=lambda: secrets.token_hex(16))
+    graders: GraderSettings = field(default_factory=GraderSettings)
     chaos: Chaos | None = None
 
 

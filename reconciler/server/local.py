@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import urllib.request
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from fastapi import FastAPI
 from reconciler.server.app import create_app
 from reconciler.server.context import Settings
 from reconciler.server.engine import Engine
+from reconciler.server.graders.settings import from_environment
 from reconciler.server.presence import Presence
 from reconciler.server.store import Store
 from reconciler.server.trainers.base import load_trainer
@@ -44,13 +46,14 @@ async def open_local(
 
     Raises:
         StoreError: the directory cannot be used.
-        UsageError: there is no such trainer.
+        UsageError: there is no such trainer, or the environment has wrong settings for graders.
     """
     running = await asyncio.to_thread(find_running, directory)
     if running is not None:
         yield LocalServer(running.url, running.api_key)
         return
-    async with running_app(directory, concurrency=concurrency, speed=speed, trainer=trainer) as app:
+    settings = Settings(graders=from_environment(os.environ))
+    async with running_app(directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings) as app:
         yield LocalServer(IN_PROCESS_URL, None, app)
 
 

@@ -70,3 +70,11 @@ def test_a_wrong_grader_is_a_bad_request_with_its_param(client: openai.OpenAI, v
     with pytest.raises(openai.BadRequestError) as refused:
         getattr(client.fine_tuning.alpha.graders, verb)(**sent)
     assert refused.value.param == "grader.operation"
+
+
+def test_code_is_not_run_unless_the_owner_allows_it(client: openai.OpenAI) -> None:
+    code: Any = {"type": "python", "name": "code", "source": "def grade(sample, item): return 1"}
+    assert client.fine_tuning.alpha.graders.validate(grader=code).grader is not None
+    with pytest.raises(openai.PermissionDeniedError) as refused:
+        client.fine_tuning.alpha.graders.run(grader=code, model_sample="")
+    assert refused.value.code == "python_grader_not_allowed"

@@ -35,8 +35,23 @@ class GraderFault(Exception):
     def __init__(self, flag: Flag, details: str, *, kind: str | None = None) -> None:
         super().__init__(details)
         self.flag = flag
-        self.details = details if len(details) <= _LONGEST else f"{details[:_LONGEST]}..."
+        self.details = clean(details if len(details) <= _LONGEST else f"{details[:_LONGEST]}...")
         self.kind = kind
+
+
+def clean(text: str) -> str:
+    """Replace halves of surrogate pairs, which cannot be sent on."""
+    return text.encode(errors="replace").decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that a model grader took. ``model`` is the one that answered."""
+
+    model: str
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
 
 
 @dataclass(frozen=True)

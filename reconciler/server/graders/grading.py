@@ -6,7 +6,11 @@ anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.api.types import (
@@ -14,12 +18,17 @@ from reconciler.api.types import (
     GraderErrors,
     LabelModelGrader,
     MultiGrader,
+    PythonGrader,
+    ScoreModelGrader,
     StringCheckGrader,
     TextSimilarityGrader,
 )
 from reconciler.errors import ReconcilerError
-from reconciler.server.graders.case import Case, GraderFault
+from reconciler.server.graders.case import Case, GraderFault, Usage
 from reconciler.server.graders.formula import evaluate
+from reconciler.server.graders.models import ask_model
+from reconciler.server.graders.sandbox import run_python
+from reconciler.server.graders.settings import KEY_VARIABLE, PYTHON_VARIABLE, URL_VARIABLE, GraderSettings
 from reconciler.server.graders.similarity import similarity
 from reconciler.server.graders.templates import render
 
@@ -34,16 +43,6 @@ class GraderRefused(ReconcilerError):
         super().__init__(message, hint=hint)
         self.code = code
         self.name = name
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens that a model grader took. ``model`` is the one that answered."""
-
-    model: str
-    prompt: int = 0
-    completion: int = 0
-    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,16 @@ class Graded:
 
 
 class Graders:
-    """Runs graders as a server's owner allows. Safe to use from several threads at once."""
+    """Runs graders as a server's owner allows. Safe to use from several threads at once.
+
+    ``sleep`` waits, in seconds, before a model grader's server is asked again.
+    """
+
+    def __init__(self, settings: GraderSettings | None = None, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._settings = settings or GraderSettings()
+        self._sleep = sleep
+        self._processes = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._can_isolate: bool | None = None
 
     def check(self, grader: AnyGrader) -> None:
         """Make sure that this server can run a grader, each one within ``multi`` too.
@@ -71,9 +79,41 @@ class Graders:
             GraderRefused: it cannot.
         """
         for name, each in parts(grader):
-            if not isinstance(each, StringCheckGrader | TextSimilarityGrader):
-                words = f"This server does not run {each.type} graders."
-                raise GraderRefused(words, code="grader_not_available", hint="Use another type.", name=name)
+            if isinstance(each, PythonGrader):
+                self._check_python(name)
+            elif isinstance(each, ScoreModelGrader | LabelModelGrader) and self._settings.model_url is None:
+                raise GraderRefused(
+                    f"This server has no model for {each.type} graders.",
+                    code="model_grader_not_configured",
+                    hint=f"Its owner names a server of chat completions by {URL_VARIABLE}, with {KEY_VARIABLE}.",
+                    name=name,
+                )
+
+    def _check_python(self, name: str | None) -> None:
+        if self._settings.python == "off" or sys.platform == "win32":
+            raise GraderRefused(
+                "This server does not run python graders: they are code that clients send.",
+                code="python_grader_not_allowed",
+                hint=f"Its owner allows them with {PYTHON_VARIABLE}=isolated, on Linux.",
+                name=name,
+            )
+        if self._settings.python == "isolated" and not self._isolates():
+            raise GraderRefused(
+                "python graders cannot be isolated on this machine: it grants no user namespaces, or is not Linux.",
+                code="python_grader_not_isolated",
+                hint=f"{PYTHON_VARIABLE}=limited runs them without; only for sources that its owner trusts.",
+                name=name,
+            )
+
+    def _isolates(self) -> bool:
+        """Try it once."""
+        if self._can_isolate is None:
+            probe = Case("")
+            try:
+                self._can_isolate = run_python("def grade(sample, item): return 1", probe, self._settings) == 1
+            except GraderFault as fault:
+                self._can_isolate = None if fault.kind == "timeout" else False
+        return self._can_isolate is not False
 
     def grade(self, grader: AnyGrader, case: Case) -> Graded:
         """Grade one case. The grader has been checked.
@@ -95,6 +135,12 @@ class Graders:
             case TextSimilarityGrader():
                 text, reference = render(grader.input, case), render(grader.reference, case)
                 return Graded(similarity(grader.evaluation_metric, text, reference))
+            case PythonGrader():
+                with self._processes:
+                    return Graded(run_python(grader.source, case, self._settings))
+            case ScoreModelGrader() | LabelModelGrader():
+                reward, used = ask_model(grader, case, self._settings, self._sleep)
+                return Graded(reward, usage=(used,))
         raise AssertionError(grader.type)
 
     def _multi(self, grader: MultiGrader, case: Case) -> Graded:

@@ -11,10 +11,19 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from reconciler.api.types import Grader, GraderMetadata, GraderRun, RunGrader, ValidatedGrader, ValidateGrader
+from reconciler.api.types import (
+    Grader,
+    GraderMetadata,
+    GraderRun,
+    PythonGrader,
+    RunGrader,
+    ValidatedGrader,
+    ValidateGrader,
+)
 from reconciler.errors import MissingExtra
 from reconciler.server.graders.case import Case
-from reconciler.server.graders.grading import Graded, GraderRefused
+from reconciler.server.graders.grading import Graded, GraderRefused, parts
+from reconciler.server.graders.sandbox import fault_of_source
 from reconciler.server.problems import Problem, printable
 from reconciler.server.routes.shared import Here, answer
 from reconciler.server.schemas import ErrorAnswer
@@ -30,14 +39,18 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 @router.post("/validate", response_model=ValidatedGrader)
 def validate_grader(body: ValidateGrader) -> Response:
-    """Check a grader, and show it as it was understood."""
+    """Check a grader, and show it as it was understood. Nothing of it is run."""
+    for name, each in parts(body.grader):
+        if isinstance(each, PythonGrader) and (words := fault_of_source(each.source)) is not None:
+            param = f"{_param(name)}.source"
+            raise Problem(400, f"Invalid value for '{param}': {words}", code="invalid_value", param=param)
     return answer({"grader": body.grader.model_dump(mode="json", exclude_none=True)})
 
 
 @router.post("/run", response_model=GraderRun, responses=_REFUSED)
 def run_grader(here: Here, body: RunGrader) -> Response:
     """Grade one sample. What goes wrong with it stands in the answer's ``metadata.errors``."""
-    with _one_of_a_few(), _refusals():
+    with one_of_a_few(), _refusals():
         here.graders.check(body.grader)
         started = time.perf_counter()
         graded = here.graders.grade(body.grader, Case(body.model_sample, body.item or {}))
@@ -78,8 +91,12 @@ _TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens"
 
 
 @contextmanager
-def _one_of_a_few() -> Iterator[None]:
-    """Keep threads free for other requests: a grader may take long."""
+def one_of_a_few() -> Iterator[None]:
+    """Keep threads free for other requests: a grader may take long.
+
+    Raises:
+        Problem: eight run already.
+    """
     if not _AT_ONCE.acquire(blocking=False):
         raise Problem(429, "Too many graders run already.", code="rate_limit_exceeded", headers={"Retry-After": "1"})
     try:
@@ -93,7 +110,10 @@ def _refusals() -> Iterator[None]:
     try:
         yield
     except GraderRefused as error:
-        param = "grader" if error.name is None else f"grader.graders.{printable(error.name)}"
-        raise Problem(403, f"{error.message} {error.hint}", code=error.code, param=param) from error
+        raise Problem(403, f"{error.message} {error.hint}", code=error.code, param=_param(error.name)) from error
     except MissingExtra as error:
         raise Problem(501, f"{error.message} {error.hint}", code="grader_not_installed", param="grader") from error
+
+
+def _param(name: str | None) -> str:
+    return "grader" if name is None else f"grader.graders.{printable(name)}"
