@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from reconciler.api.types import (
@@ -34,6 +35,9 @@ from reconciler.server.graders.templates import render
 
 AnyGrader = Grader | LabelModelGrader
 """What may stand alone or within ``multi``."""
+
+
+_AT_ONCE = 8
 
 
 class GraderRefused(ReconcilerError):
@@ -127,6 +131,17 @@ class Graders:
             return self._single(grader, case)
         except GraderFault as fault:
             return Graded(0.0, errors_of(fault))
+
+    def grade_all(self, grader: AnyGrader, cases: Sequence[Case]) -> list[Graded]:
+        """Grade many cases, in their order; those that wait for a process or a model, several at once.
+
+        Raises:
+            MissingExtra: a library that it needs is not installed.
+        """
+        if all(isinstance(each, StringCheckGrader | TextSimilarityGrader) for _, each in parts(grader)):
+            return [self.grade(grader, case) for case in cases]
+        with ThreadPoolExecutor(max_workers=_AT_ONCE) as pool:
+            return list(pool.map(lambda case: self.grade(grader, case), cases))
 
     def _single(self, grader: AnyGrader, case: Case) -> Graded:
         match grader:

@@ -23,6 +23,8 @@ FILE = "grader.py"
 _FILE_BYTES = 16 * 1024 * 1024
 _DISK = "size=64m,mode=755"
 _OPEN_FILES = 64
+_LATE = 124
+"""The exit code of a grader that took too long."""
 
 _NEW_NAMESPACES = (
     0x10000000 | 0x00020000 | 0x40000000 | 0x20000000 | 0x08000000 | 0x04000000
@@ -78,6 +80,7 @@ def main() -> NoReturn:
         os.dup2(null, descriptor)
     os.close(null)
     try:
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])  # ends this process
         _shut_in(request["mode"], request["seconds"], request["memory"])
     except OSError as error:
         _answer(answer, {"error": "isolation", "details": str(error)})
@@ -171,9 +174,22 @@ def _enter_namespaces() -> None:
     os.chroot(root)
     os.chdir("/tmp")  # noqa: S108 - of this root, and empty
     if child := os.fork():
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        os._exit(status if status >= 0 else 128 - status)
+        os._exit(_watch(child))
     _call(libc.prctl, _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def _watch(child: int) -> int:
+    """Wait for process 1 of the namespace, and end it in time; with it ends everything in there."""
+    late = False
+
+    def end(*_: object) -> None:
+        nonlocal late
+        late = True
+        os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, end)  # a timer is not inherited: it is this process that hears it
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return _LATE if late else status if status >= 0 else 128 - status
 
 
 def _needed() -> list[Path]:

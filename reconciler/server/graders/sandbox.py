@@ -19,10 +19,12 @@ from typing import IO, Any
 from reconciler.server.graders.case import Case, GraderFault
 from reconciler.server.graders.settings import GraderSettings
 
-_INMATE = Path(__file__).with_name("inmate.py")
+INMATE = Path(__file__).with_name("inmate.py")
+"""The program that runs a grader."""
+
 _ANSWER_BYTES = 64 * 1024
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_XCPU = 24
+_XCPU, _LATE, _GRACE = 24, 124, 2.0
 _FILTERS = threading.Lock()
 
 
@@ -41,7 +43,7 @@ def run_python(source: str, case: Case, settings: GraderSettings) -> float:
         "item": dict(case.item),
     }
     with (
-        tempfile.TemporaryDirectory(prefix="reconciler-grader-") as directory,
+        tempfile.TemporaryDirectory(prefix="reconciler-grader-", ignore_cleanup_errors=True) as directory,
         tempfile.TemporaryFile() as asked,
         tempfile.TemporaryFile() as answered,
     ):
@@ -79,7 +81,7 @@ def _defined(statement: ast.stmt) -> Iterator[str]:
 
 def _run(directory: str, asked: IO[bytes], answered: IO[bytes], seconds: float) -> int:
     """Run the inmate to its end. Its output goes to a file, whose size is limited, so it cannot fill memory here."""
-    command = [sys.executable, "-I", "-B", str(_INMATE)]
+    command = [sys.executable, "-I", "-B", str(INMATE)]
     with subprocess.Popen(  # noqa: S603 - our own program
         command,
         stdin=asked,
@@ -90,14 +92,17 @@ def _run(directory: str, asked: IO[bytes], answered: IO[bytes], seconds: float) 
         start_new_session=True,
     ) as process:
         try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
-            words = f"The grader took longer than {seconds:g} seconds."
-            raise GraderFault("python_grader_server_error", words, kind="timeout") from error
+            code = process.wait(seconds + _GRACE)  # it ends itself; this is for one that does not
+        except subprocess.TimeoutExpired:
+            code = _LATE
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
+    if code in {_LATE, -signal.SIGALRM}:
+        words = f"The grader took longer than {seconds:g} seconds."
+        raise GraderFault("python_grader_server_error", words, kind="timeout")
+    return code
 
 
 def _reward(output: bytes, code: int) -> float:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Serve
+from fastapi.testclient import TestClient
 
 from reconciler.api.types import RunGrader
-from reconciler.server.context import Settings
 from reconciler.server.graders.case import Case
 from reconciler.server.graders.grading import Graded, Graders
 from reconciler.server.graders.settings import GraderSettings
 
+Grading = Callable[[GraderSettings], TestClient]
 Reply = tuple[int, Any]
 KEY = "grader-key-1234"
 SCORE: dict[str, Any] = {
@@ -239,9 +238,9 @@ def test_a_server_that_is_not_there_is_flagged(judge: Judge) -> None:
     assert judge.slept == [1.0, 2.0]
 
 
-def test_a_run_says_which_model_and_how_many_tokens(judge: Judge, serve: Serve, tmp_path: Path) -> None:
+def test_a_run_says_which_model_and_how_many_tokens(judge: Judge, grading: Grading) -> None:
     judge.replies = [says('{"result": 0.75}')]
-    client = serve(tmp_path, settings=Settings(graders=judge.settings))
+    client = grading(judge.settings)
     multi = {"type": "multi", "name": "m", "graders": {"a": SCORE, "b": SCORE}, "calculate_output": "a + b"}
     body = {"grader": multi, "model_sample": "42", "item": {"answer": "42"}}
     answer = client.post("fine_tuning/alpha/graders/run", json=body).json()
@@ -253,11 +252,9 @@ def test_a_run_says_which_model_and_how_many_tokens(judge: Judge, serve: Serve, 
 
 
 @pytest.mark.parametrize(("grader", "param"), [(SCORE, "grader"), (LABEL, "grader.graders.g")])
-def test_without_a_server_for_models_a_run_is_refused(
-    serve: Serve, tmp_path: Path, grader: dict[str, Any], param: str
-) -> None:
+def test_without_a_server_for_models_a_run_is_refused(client: TestClient, grader: dict[str, Any], param: str) -> None:
     body = {"grader": wrapped(grader), "model_sample": "42"}
-    answer = serve(tmp_path).post("fine_tuning/alpha/graders/run", json=body)
+    answer = client.post("fine_tuning/alpha/graders/run", json=body)
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (403, "model_grader_not_configured", param)
     assert "RECONCILER_GRADER_URL" in error["message"]

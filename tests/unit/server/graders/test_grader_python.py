@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve
 
+from reconciler.api.types import PythonGrader
 from reconciler.errors import UsageError
-from reconciler.server.context import Settings
 from reconciler.server.graders.case import Case, GraderFault
-from reconciler.server.graders.sandbox import run_python
+from reconciler.server.graders.grading import Graders
+from reconciler.server.graders.sandbox import INMATE, run_python
 from reconciler.server.graders.settings import GraderSettings, PythonMode, from_environment
 from reconciler.server.routes.graders import one_of_a_few
 
+Grading = Callable[[GraderSettings], TestClient]
 MEMORY = 256 * 1024 * 1024
 
 
@@ -67,7 +72,6 @@ def test_a_grader_returns_its_number(mode: PythonMode, source: str, reward: floa
     assert run_python(source, Case("42", {"answer": 42}), settings(mode)) == reward
 
 
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -89,8 +93,8 @@ def test_a_grader_returns_its_number(mode: PythonMode, source: str, reward: floa
         ("", "defines no function grade"),
     ],
 )
-def test_a_grader_that_fails_says_why_and_where(mode: PythonMode, source: str, words: str) -> None:
-    failed = fault(source, mode)
+def test_a_grader_that_fails_says_why_and_where(source: str, words: str) -> None:
+    failed = fault(source, "limited")
     assert (failed.flag, failed.kind) == ("python_grader_runtime_error", None)
     assert words in failed.details
 
@@ -112,18 +116,33 @@ TRIES = {
     "more time": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (9999, 9999))",
     "a big file": "import tempfile\ntempfile.TemporaryFile().write(bytes(17 << 20))",
 }
-REFUSALS = ("PermissionError", "OSError", "ValueError: not allowed", "BlockingIOError")
+REFUSALS = ("PermissionError", "OSError", "ValueError: not allowed")
 
 
 def trying(body: str) -> str:
     return f"def grade(sample, item):\n    {f'{chr(10)}    '.join(body.splitlines())}\n    return 1"
 
 
-@pytest.mark.parametrize("mode", MODES)
+@needs_isolation
 @pytest.mark.parametrize("what", TRIES)
-def test_a_grader_gets_none_of_this(mode: PythonMode, what: str) -> None:
-    failed = fault(trying(TRIES[what]), mode)
-    assert failed.details.startswith(REFUSALS) or failed.kind == "crashed", failed.details
+def test_an_isolated_grader_gets_none_of_this(what: str) -> None:
+    failed = fault(trying(TRIES[what]), "isolated")
+    assert failed.details.startswith(REFUSALS), failed.details
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can filter system calls")
+def test_a_limited_grader_gets_none_of_it_either() -> None:
+    source = f"""
+got = []
+for what, body in {TRIES!r}.items():
+    try:
+        exec(body, {{}})
+        got.append(what)
+    except (OSError, ValueError):
+        pass
+raise ValueError(got)
+"""
+    assert "ValueError: []" in fault(source, "limited").details
 
 
 FILES = {
@@ -165,6 +184,22 @@ def test_a_grader_that_takes_too_long_is_ended(mode: PythonMode, body: str) -> N
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_grader_that_was_ended_leaves_no_process(mode: PythonMode) -> None:
+    known = set(psutil.Process().children(recursive=True))
+    assert fault(trying("import time\ntime.sleep(600)"), mode, seconds=0.7).kind == "timeout"
+    assert set(psutil.Process().children(recursive=True)) <= known
+    assert not [each for each in psutil.process_iter(["cmdline"]) if marked(each)]
+
+
+def marked(process: psutil.Process) -> bool:
+    """Whether a process is a grader that nobody waits for."""
+    try:
+        return (process.info["cmdline"] or [])[-1:] == [str(INMATE)] and process.ppid() in {1, os.getpid()}
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(
     "body", ["import os\nos._exit(0)", "import ctypes\nctypes.string_at(0)", "import os\nos.write(3, b'[1]' * 9)"]
 )
@@ -193,14 +228,21 @@ def run(client: TestClient, grader: dict[str, Any]) -> Any:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_server_that_allows_it_runs_python(serve: Serve, tmp_path: Path, mode: PythonMode) -> None:
-    client = serve(tmp_path, settings=Settings(graders=settings(mode)))
+def test_a_server_that_allows_it_runs_python(grading: Grading, mode: PythonMode) -> None:
+    client = grading(settings(mode))
     answer = run(client, GRADER).json()
     assert answer["reward"] == 0.5
     failing = run(client, GRADER | {"source": "def grade(sample, item): return item['x']"}).json()
     assert failing["reward"] == 0
     assert failing["metadata"]["errors"]["python_grader_runtime_error"]
     assert failing["metadata"]["errors"]["python_grader_runtime_error_details"] == "KeyError: 'x' (line 1)"
+
+
+def test_many_cases_are_graded_in_their_order() -> None:
+    grader = PythonGrader.model_validate(GRADER)
+    cases = [Case("x" * size, {"n": 10}) for size in range(5)]
+    graded = Graders(settings("limited")).grade_all(grader, cases)
+    assert [each.reward for each in graded] == [0, 0.1, 0.2, 0.3, 0.4]
 
 
 @pytest.mark.parametrize("within", [False, True])
