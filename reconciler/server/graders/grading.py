@@ -116,7 +116,7 @@ class Graders:
             try:
                 self._can_isolate = run_python("def grade(sample, item): return 1", probe, self._settings) == 1
             except GraderFault as fault:
-                self._can_isolate = None if fault.kind == "timeout" else False
+                self._can_isolate = False if fault.kind == "isolation" else None
         return self._can_isolate is not False
 
     def grade(self, grader: AnyGrader, case: Case) -> Graded:

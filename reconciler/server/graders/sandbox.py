@@ -42,14 +42,22 @@ def run_python(source: str, case: Case, settings: GraderSettings) -> float:
         "sample": case.sample,
         "item": dict(case.item),
     }
+    try:
+        return _exchange(json.dumps(request).encode(), settings.python_seconds)
+    except OSError as error:
+        words = f"The grader could not be started: {error.strerror or error}."
+        raise GraderFault("python_grader_server_error", words, kind="unavailable") from error
+
+
+def _exchange(request: bytes, seconds: float) -> float:
     with (
         tempfile.TemporaryDirectory(prefix="reconciler-grader-", ignore_cleanup_errors=True) as directory,
         tempfile.TemporaryFile() as asked,
         tempfile.TemporaryFile() as answered,
     ):
-        asked.write(json.dumps(request).encode())
+        asked.write(request)
         asked.seek(0)
-        code = _run(directory, asked, answered, settings.python_seconds)
+        code = _run(directory, asked, answered, seconds)
         answered.seek(0)
         return _reward(answered.read(_ANSWER_BYTES), code)
 

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 from reconciler.api.types import PythonGrader
 from reconciler.errors import UsageError
 from reconciler.server.graders.case import Case, GraderFault
-from reconciler.server.graders.grading import Graders
+from reconciler.server.graders.grading import GraderRefused, Graders
 from reconciler.server.graders.sandbox import INMATE, run_python
 from reconciler.server.graders.settings import GraderSettings, PythonMode, from_environment
 from reconciler.server.routes.graders import one_of_a_few
@@ -206,6 +206,25 @@ def marked(process: psutil.Process) -> bool:
 def test_a_grader_that_dies_or_babbles_is_flagged(mode: PythonMode, body: str) -> None:
     failed = fault(trying(body), mode)
     assert (failed.flag, failed.kind) == ("python_grader_server_error", "crashed")
+
+
+def test_a_machine_that_cannot_start_a_process_is_flagged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", str(tmp_path / "no-python"))
+    failed = fault("def grade(sample, item): return 1", "limited")
+    assert (failed.flag, failed.kind) == ("python_grader_server_error", "unavailable")
+
+
+def test_a_machine_that_cannot_isolate_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inmate = tmp_path / "inmate.py"
+    inmate.write_text(INMATE.read_text().replace("def _enter_namespaces() -> None:", NO_NAMESPACES))
+    monkeypatch.setattr("reconciler.server.graders.sandbox.INMATE", inmate)
+    graders = Graders(settings("isolated"))
+    with pytest.raises(GraderRefused, match="cannot be isolated") as refused:
+        graders.check(PythonGrader.model_validate(GRADER))
+    assert refused.value.code == "python_grader_not_isolated"
+
+
+NO_NAMESPACES = "def _enter_namespaces() -> None:\n    raise OSError(1, 'unshare: Operation not permitted')"
 
 
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
