@@ -11,11 +11,26 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from reconciler.api.types.base import Answer, Request
 
-_TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _PATH = r"[A-Za-z_][\w-]*(?:\[\d+\]|\.[\w-]+)*"
 _VARIABLE = re.compile(
     rf"\s*(?:item\.{_PATH}|sample\.output_text|sample\.(?:output_json|output_tools|choices)(?:\[\d+\]|\.[\w-]+)*)\s*"
 )
+
+
+def template_parts(text: str) -> Iterator[tuple[str, str | None]]:
+    """Split a template into pairs of text and the variable after it, None after the last text. Takes linear time.
+
+    Raises:
+        ValueError: braces do not close.
+    """
+    place = 0
+    while (start := text.find("{{", place)) >= 0:
+        end = text.find("}}", start + 2)
+        if end < 0:
+            raise ValueError("a '{{' is never closed by '}}'")
+        yield text[place:start], text[start + 2 : end]
+        place = end + 2
+    yield text[place:], None
 
 
 def check_template(text: str) -> str:
@@ -24,14 +39,13 @@ def check_template(text: str) -> str:
     Raises:
         ValueError: for a variable that does not exist, or braces that do not close.
     """
-    for match in _TEMPLATE.finditer(text):
-        if not _VARIABLE.fullmatch(match[1]):
+    for _, variable in template_parts(text):
+        if variable is not None and not _VARIABLE.fullmatch(variable):
+            shown = f"{{{{{variable}}}}}"[:80]
             raise ValueError(
-                f"unknown template variable {match[0][:80]!r}; use {{{{item.FIELD}}}}, {{{{sample.output_text}}}} "
+                f"unknown template variable {shown!r}; use {{{{item.FIELD}}}}, {{{{sample.output_text}}}} "
                 "or {{sample.output_json.FIELD}}"
             )
-    if "{{" in _TEMPLATE.sub("", text):
-        raise ValueError("a '{{' is never closed by '}}'")
     return text
 
 
@@ -169,7 +183,7 @@ def _shape(value: object) -> str:
 
 
 Graders = Annotated[
-    Annotated[_Inner, Tag("single")] | Annotated[dict[str, _Inner], Field(min_length=1), Tag("named")],
+    Annotated[_Inner, Tag("single")] | Annotated[dict[str, _Inner], Field(min_length=1, max_length=100), Tag("named")],
     Discriminator(_shape),
 ]
 

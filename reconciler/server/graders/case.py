@@ -77,7 +77,7 @@ class Case:
         except (ValueError, RecursionError) as error:
             raise GraderFault("sample_parse_error", f"The sample is not JSON: {error}") from error
 
-    @property
+    @cached_property
     def has_json(self) -> bool:
         """Whether the answer is JSON."""
         try:
@@ -86,7 +86,7 @@ class Case:
             return False
         return True
 
-    @property
+    @cached_property
     def sample(self) -> dict[str, Any]:
         """The ``sample`` namespace. ``output_json`` is in it only where the answer is JSON."""
         tools = [dict(tool) for tool in self.tools]

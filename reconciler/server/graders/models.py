@@ -19,6 +19,7 @@ ModelGrader = ScoreModelGrader | LabelModelGrader
 _ANSWER_BYTES = 1024 * 1024
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 _ATTEMPTS = 3
+_PROMPT, _PARTS = 4_000_000, 100
 _LONGEST_WAIT = 10.0
 
 
@@ -48,7 +49,7 @@ def ask_model(
 def _body(grader: ModelGrader, case: Case) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": grader.model,
-        "messages": [{"role": each.role, "content": _content(each, case)} for each in grader.input],
+        "messages": _messages(grader, case),
         "response_format": {
             "type": "json_schema",
             "json_schema": {"name": "grade", "strict": True, "schema": _schema(grader)},
@@ -60,6 +61,18 @@ def _body(grader: ModelGrader, case: Case) -> dict[str, Any]:
             given["max_completion_tokens"] = most
         body |= given
     return body
+
+
+def _messages(grader: ModelGrader, case: Case) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    left = _PROMPT
+    for each in grader.input:
+        content = _content(each, case)
+        left -= len(content) if isinstance(content, str) else len(json.dumps(content))
+        if left < 0:
+            raise GraderFault("other_error", f"The prompt, filled in, has more than {_PROMPT} characters.")
+        found.append({"role": each.role, "content": content})
+    return found
 
 
 def _schema(grader: ModelGrader) -> dict[str, Any]:
@@ -75,6 +88,8 @@ def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
 def _content(message: GraderMessage, case: Case) -> str | list[dict[str, Any]]:
     """Fill in a message. Text alone is sent as text, which every server takes."""
     given = message.content if isinstance(message.content, list) else [message.content]
+    if len(given) > _PARTS:
+        raise GraderFault("other_error", f"A message has {len(given)} parts; {_PARTS} can be sent.")
     found = [_part({"type": "input_text", "text": p} if isinstance(p, str) else p.model_dump(), case) for p in given]
     if all(part["type"] == "text" for part in found):
         return "\n".join(part["text"] for part in found)

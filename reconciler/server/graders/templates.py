@@ -6,9 +6,12 @@ import json
 import re
 from collections.abc import Mapping
 
+from reconciler.api.types.graders import template_parts
 from reconciler.server.graders.case import Case, GraderFault
 
-_VARIABLE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+LONGEST = 1_000_000
+"""Characters that a filled-in template may have: a short one may name a long value many times."""
+
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 
@@ -18,9 +21,17 @@ def render(template: str, case: Case) -> str:
     What is filled in is not looked at again, so an answer that holds braces stays as it is.
 
     Raises:
-        GraderFault: a variable does not exist, or ``sample.output_json`` where the answer is not JSON.
+        GraderFault: a variable does not exist, ``sample.output_json`` where the answer is not JSON, or the whole
+            would be too long.
     """
-    return _VARIABLE.sub(lambda match: _text(_value(match[1].strip(), case)), template)
+    found, left = [], LONGEST
+    for text, variable in template_parts(template):
+        value = "" if variable is None else _text(_value(variable.strip(), case))
+        found += [text, value]
+        left -= len(text) + len(value)
+        if left < 0:
+            raise GraderFault("other_error", f"A template, filled in, has more than {LONGEST} characters.")
+    return "".join(found)
 
 
 def _text(value: object) -> str:

@@ -258,3 +258,12 @@ def test_without_a_server_for_models_a_run_is_refused(client: TestClient, grader
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["param"]) == (403, "model_grader_not_configured", param)
     assert "RECONCILER_GRADER_URL" in error["message"]
+
+
+def test_a_prompt_that_would_fill_the_memory_is_flagged(judge: Judge) -> None:
+    message = {"role": "user", "content": "{{sample.output_text}}" * 9}
+    graded = judge.grade(SCORE | {"input": [message] * 1000}, says("1"), text="x" * 100_000)
+    assert graded.errors.other_error
+    crowded = {"role": "user", "content": [{"type": "input_text", "text": "a"}] * 101}
+    assert judge.grade(SCORE | {"input": [crowded]}, says("1")).errors.other_error
+    assert judge.requests == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -75,6 +76,27 @@ def test_the_details_of_a_fault_are_short_and_name_the_variable() -> None:
         render("{{item." + "a" * 5000 + "}}", CASE)
     assert len(fault.value.details) < 1100
     assert "item.aaa" in fault.value.details
+
+
+@pytest.mark.parametrize("braces", ["{{", "}}", "{", "{{{", "{{item.a}}{{"])
+def test_a_template_of_braces_alone_is_read_in_no_time(braces: str) -> None:
+    started = time.process_time()
+    with contextlib.suppress(ValueError):
+        check_template(braces * 500_000)
+    assert time.process_time() - started < 5
+
+
+def test_a_template_that_would_fill_the_memory_is_flagged() -> None:
+    with pytest.raises(GraderFault, match="characters") as fault:
+        render("{{item.long}}" * 100_000, Case("", {"long": "x" * 1_000_000}))
+    assert fault.value.flag == "other_error"
+
+
+def test_an_answer_is_parsed_once_however_often_it_is_named() -> None:
+    case = Case("[" * 900 + "1, " * 100_000)
+    started = time.process_time()
+    assert render("{{sample.choices[0].index}}" * 30_000, case) == "0" * 30_000
+    assert time.process_time() - started < 5
 
 
 def test_an_answer_that_holds_a_template_stays_as_it_is() -> None:
