@@ -42,7 +42,7 @@ def access_markdown(planned: Sequence[Access]) -> list[str]:
         words += [md(access.blocked)] if access.blocked else []
         if words:
             lines.append(f"- Permissions of {code(access.name)} ({code(access.model)}): {', '.join(words)}")
-    return [*lines, ""] if lines else []
+    return lines
 
 
 def render_granted(granted: Sequence[Granted], *, color: bool, width: int | None) -> str:

@@ -14,35 +14,55 @@ LONGEST = 60_000
 """Characters of a whole comment; hosts refuse one of 65,536."""
 
 _LONGEST_TEXT = 400
-_MOST_ALERTS = 20
+_LONGEST_NAME = 200
+_MOST_ALERTS = 40
+_RESERVED = 800
+"""Characters kept free for what counts the rest."""
 
 
 def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
-    """Render a plan in at most about ``limit`` characters, blocked changes first.
+    """Render a plan in at most ``limit`` characters (one of 4,000 or more), blocked changes first.
 
-    Foreign text in it cannot make markup, links, mentions or references. What does not fit is counted at the end:
-    differences go first, then rows.
+    Foreign text in it cannot make markup, links, mentions or references. What does not fit is counted: differences go
+    first, then permissions, then rows, the least important first.
     """
     shown = sorted((c for c in plan.changes if c.action is not Action.NONE), key=_blocked_first)
     quiet = len(plan.changes) - len(shown)
-    head = [f"### {conclusion(plan)}", "", f"{code(plan.owner)} on {code(plan.server)}", ""]
-    for marker, texts in (("CAUTION", plan.unsafe), ("WARNING", plan.warnings)):
-        for text in texts[:_MOST_ALERTS]:
-            head += [f"> [!{marker}]", f"> {md(text, _LONGEST_TEXT)}", ""]
-    room = limit - sum(map(len, head)) - 400
+    lines = [f"### {conclusion(plan)}", "", f"{code(plan.owner, _LONGEST_NAME)} on {code(plan.server, _LONGEST_NAME)}"]
+    lines += ["", *_alerts(plan, limit // 4)]
+    room = limit - _RESERVED - sum(size(line) + 1 for line in lines)
     rows, room = _fitting([_row(c) for c in shown], room)
-    details, _ = _fitting([block for c in shown[: len(rows)] if (block := _details(c))], room)
-    lines = [*head]
+    access, room = _fitting(access_markdown(plan.access), room)
+    blocks = [block for c in shown[: len(rows)] if (block := _details(c))]
+    details, _ = _fitting(blocks, room)
     if rows:
         lines += ["| | Job | Action | Revision | Why |", "|:-:|:--|:--|:--|:--|", *rows, ""]
-    if len(rows) < len(shown):
-        lines += [f"… and {len(shown) - len(rows)} more changes, too many to show here.", ""]
+    lines += _left_out(len(shown) - len(rows), "more change", "more changes")
     lines += details
-    lines += access_markdown(plan.access)
+    lines += _left_out(len(blocks) - len(details), "difference", "differences")
+    lines += [*access, ""] if access else []
+    lines += _left_out(len(access_markdown(plan.access)) - len(access), "more model", "more models with permissions")
     if quiet and shown:
         lines += [f"{matching(quiet)}.", ""]
     lines += [f"<sub>Fingerprint <code>{plan.fingerprint}</code></sub>"]
     return "\n".join(lines) + "\n"
+
+
+def size(text: str) -> int:
+    """Return how long hosts take a text to be, at most: in UTF-16, where an emoji counts twice."""
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def _alerts(plan: Plan, room: int) -> list[str]:
+    """Return what is unsafe and what is warned of, as far as it fits, the rest counted."""
+    alerts = [("CAUTION", text) for text in plan.unsafe] + [("WARNING", text) for text in plan.warnings]
+    blocks = [f"> [!{marker}]\n> {md(text, _LONGEST_TEXT)}\n" for marker, text in alerts[:_MOST_ALERTS]]
+    kept, _ = _fitting(blocks, room)
+    return [*kept, *_left_out(len(alerts) - len(kept), "more warning", "more warnings")]
+
+
+def _left_out(count: int, one: str, many: str) -> list[str]:
+    return [f"… and {count} {one if count == 1 else many}, too many to show here.", ""] if count else []
 
 
 def _blocked_first(change: Change) -> bool:
@@ -53,10 +73,10 @@ def _fitting(texts: Sequence[str], room: int) -> tuple[list[str], int]:
     """Return the texts that fit into so many characters, from the first, and the room that is left."""
     kept: list[str] = []
     for text in texts:
-        if len(text) + 1 > room:
+        if size(text) + 1 > room:
             return kept, 0
         kept.append(text)
-        room -= len(text) + 1
+        room -= size(text) + 1
     return kept, room
 
 

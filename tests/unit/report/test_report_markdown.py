@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from reconciler.plan.model import Action, Change, Difference, Plan
+from reconciler.plan.model import Access, Action, Change, Difference, Plan
 from reconciler.report.escape import code, md
-from reconciler.report.plan_markdown import plan_markdown
+from reconciler.report.plan_markdown import LONGEST, plan_markdown
 
 RENDERER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 OWN_TAGS = {"h3", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "br", "strong"} | {
@@ -138,3 +138,26 @@ def test_jobs_that_match_are_one_line() -> None:
     text = plan_markdown(Plan.of("o", "s", changes))
     assert "3 jobs match their specs." in text
     assert "n1" not in text
+
+
+def test_no_plan_is_longer_than_its_limit_whatever_its_texts() -> None:
+    worst = "@😀" * 400
+    changes = [Change(f"{worst}{i}", Action.BLOCKED, worst, worst, notes=(worst,)) for i in range(300)]
+    access = [Access(f"{worst}{i}", worst, (worst,)) for i in range(300)]
+    plan = Plan.of(worst, worst, changes, [worst] * 300, [worst] * 300, access)
+    for limit in (8_000, 20_000, LONGEST):
+        assert len(plan_markdown(plan, limit).encode("utf-16-le")) // 2 <= limit
+
+
+def test_everything_that_is_left_out_is_counted() -> None:
+    diff = tuple(Difference(f"field-{i}", "x" * 200, "y" * 200) for i in range(20))
+    changes = [Change(f"job-{i:03}", Action.CREATE, "new", diff=diff) for i in range(100)]
+    access = [Access(f"job-{i:03}", "m" * 150, ("proj_" + "a" * 150,)) for i in range(100)]
+    text = plan_markdown(Plan.of("o", "s", changes, ["w" * 300] * 60, access=access), 24_000)
+    rows, blocks = text.count("| <code>+</code> |"), text.count("<details>")
+    warned, granted = text.count("[!WARNING]"), text.count("- Permissions of")
+    assert 0 < warned < 60
+    assert f"… and {60 - warned} more warnings" in text
+    assert rows == 100
+    assert f"… and {100 - granted} more models with permissions" in text
+    assert f"… and {100 - blocks} differences" in text
