@@ -13,6 +13,7 @@
     ├── UnreliableListing           a server's listing contradicts itself; nothing may be concluded from it
     ├── OwnershipLost               a created job came back without our metadata; nothing more is bought
     ├── StoreError                  the embedded server's database or disk
+    ├── HostError                   GitHub's API refused or failed: a comment is lost, never a run
     └── ApiError                    a server's answer, or none: status, code, param, request id
         ├── TransientError          the same request may succeed later
         │   ├── NoAnswer            connection failed or timed out: the outcome is unknown
@@ -112,6 +113,17 @@ class OwnershipLost(ReconcilerError):
 
 class StoreError(ReconcilerError):
     """The embedded server's database or disk refused a write, or belongs to a newer version."""
+
+
+class HostError(ReconcilerError):
+    """The API of the host of the repository (GitHub) refused, failed or did not answer.
+
+    ``status`` is the HTTP status, 0 where there was no answer.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 0) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
 
 
 class ApiError(ReconcilerError):

@@ -100,19 +100,51 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
             if await run_once(reconciler, world, approve, view=view) is None:
                 say("Nothing was changed.")
                 return 1
-            plan = view.plan
-            if run.wait:
-                if not plan.has_changes:
-                    shown.enter_context(session.progress)
-                try:
-                    plan = await _follow(session, reconciler, world, view)
-                except ReconcilerError:
-                    shown.close()
-                    _report(plan, world.run.outcomes, [], run)  # what was done must not be lost
-                    raise
-            granted = await apply_access(session.client, plan.access, revoke=not world.run.failed)
-    problems = failures(plan, world.run.outcomes) if run.wait else []
-    return _report(plan, world.run.outcomes, problems, run, granted)
+            if run.wait and not view.plan.has_changes:
+                shown.enter_context(session.progress)
+            applied = await finish(session, reconciler, world, view, wait=run.wait)
+    code = _report(applied, run)
+    if applied.error:
+        raise applied.error
+    return code
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What an apply came to: the last plan, and all that was done on the way.
+
+    ``problems`` say what has not converged; ``error`` is what ended the waiting: what was done must not be lost.
+    """
+
+    plan: Plan
+    outcomes: Sequence[Outcome]
+    problems: Sequence[str] = ()
+    granted: Sequence[Granted] = ()
+    error: ReconcilerError | None = None
+
+    def failed(self, *, waited: bool) -> bool:
+        """Whether anything was not done, or, where the jobs were waited for, has not converged."""
+        undone = not waited and any(o.result != "done" for o in self.outcomes)
+        return bool(self.problems) or undone or any(end.result != "done" for end in self.granted)
+
+
+async def finish(
+    session: Session, reconciler: Reconciler, world: World, view: View, *, wait: bool, patience: float | None = None
+) -> Applied:
+    """Do what comes after the changes of a plan: follow the jobs where asked (``patience`` in seconds), permissions."""
+    plan = view.plan
+    if wait:
+        try:
+            async with asyncio.timeout(patience):
+                plan = await _follow(session, reconciler, world, view)
+        except TimeoutError:
+            error = ReconcilerError("The jobs have not ended within the time to wait.", hint=session.afterwards)
+            return Applied(plan, world.run.outcomes, error=error)
+        except ReconcilerError as error:
+            return Applied(plan, world.run.outcomes, error=error)
+    granted = await apply_access(session.client, plan.access, revoke=not world.run.failed)
+    problems = failures(plan, world.run.outcomes) if wait else []
+    return Applied(plan, world.run.outcomes, problems, granted)
 
 
 async def _follow(session: Session, reconciler: Reconciler, world: World, view: View) -> Plan:
@@ -133,25 +165,26 @@ def _merged(plan: Plan, outcomes: Sequence[Outcome]) -> Plan:
     return Plan.of(plan.owner, plan.server, changes, plan.warnings, access=plan.access)
 
 
-def _report(
-    last: Plan, outcomes: Sequence[Outcome], problems: Sequence[str], run: _Run, granted: Sequence[Granted] = ()
-) -> int:
-    plan = _merged(last, outcomes)
+def _report(applied: Applied, run: _Run) -> int:
+    plan, outcomes, granted = _merged(applied.plan, applied.outcomes), applied.outcomes, applied.granted
     if run.form == "json":
         from reconciler.report.document import to_text  # noqa: PLC0415
         from reconciler.report.plan_json import outcomes_json  # noqa: PLC0415
 
         click.echo(to_text(outcomes_json(plan, outcomes, granted)), nl=False)
-    elif outcomes or granted:
-        from reconciler.report.access import render_granted  # noqa: PLC0415
-        from reconciler.report.outcomes import render_outcomes  # noqa: PLC0415
-
-        terminal = Terminal.of(sys.stdout)
-        click.echo(render_granted(granted, color=terminal.color, width=terminal.width), nl=False)
-        if outcomes:
-            click.echo(render_outcomes(outcomes, color=terminal.color, width=terminal.width), nl=False)
-    for problem in problems:
+    else:
+        show(applied)
+    for problem in applied.problems:
         say(f"not converged: {clean(problem)}", "error")
-    failed = not run.wait and any(o.result != "done" for o in outcomes)
-    failed = failed or any(end.result != "done" for end in granted)
-    return 1 if problems or failed else 0
+    return 1 if applied.failed(waited=run.wait) else 0
+
+
+def show(applied: Applied) -> None:
+    """Print what was done; nothing where nothing was."""
+    from reconciler.report.access import render_granted  # noqa: PLC0415
+    from reconciler.report.outcomes import render_outcomes  # noqa: PLC0415
+
+    terminal = Terminal.of(sys.stdout)
+    click.echo(render_granted(applied.granted, color=terminal.color, width=terminal.width), nl=False)
+    if applied.outcomes:
+        click.echo(render_outcomes(applied.outcomes, color=terminal.color, width=terminal.width), nl=False)

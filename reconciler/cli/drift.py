@@ -8,8 +8,9 @@ import time
 import click
 
 from reconciler.cli.options import Where, format_option, where_options
-from reconciler.cli.session import open_session, run_async
+from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal
+from reconciler.observe.state import Observed
 from reconciler.plan.drift import Drift, find_drift
 from reconciler.report.document import to_text
 from reconciler.report.drift import drift_json, render_drift
@@ -36,4 +37,9 @@ def command(where: Where, form: str) -> int:
 
 async def _drift(where: Where) -> tuple[Drift, ...]:
     async with open_session(where) as session:
-        return find_drift(session.repository.desired, await session.observe(), time.time())
+        return drift_in(session, await session.observe())
+
+
+def drift_in(session: Session, observed: Observed) -> tuple[Drift, ...]:
+    """Return what differs although no spec changed."""
+    return find_drift(session.repository.desired, observed, time.time())

@@ -9,7 +9,8 @@ import click
 
 from reconciler.cli.options import Where, format_option, where_options
 from reconciler.cli.output import write_atomic
-from reconciler.cli.session import open_session, run_async
+from reconciler.cli.session import Session, open_session, run_async
+from reconciler.observe.state import Observed
 from reconciler.plan.planner import bind
 from reconciler.report.outputs import outputs
 
@@ -29,5 +30,10 @@ def command(where: Where, form: Literal["json", "yaml", "env", "tfvars"], out: P
 
 async def _models(where: Where) -> dict[str, str | None]:
     async with open_session(where) as session:
-        bound = bind(session.repository.desired, await session.observe())
-        return {name: job.fine_tuned_model if job else None for name, job in bound.items()}
+        return models_of(session, await session.observe())
+
+
+def models_of(session: Session, observed: Observed) -> dict[str, str | None]:
+    """Return the model of each spec, None where there is none yet."""
+    bound = bind(session.repository.desired, observed)
+    return {name: job.fine_tuned_model if job else None for name, job in bound.items()}

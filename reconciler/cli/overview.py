@@ -16,6 +16,7 @@ COMMANDS = {
     "resume": "Set specs to running, in place.",
     "cancel": "Set specs to cancelled, in place.",
     "drift": "Show what was changed outside the specs.",
+    "ci": "Run in a pipeline: comment, summary, outputs.",
     "gc": "Delete data and checkpoints no longer needed.",
     "graph": "Draw which spec starts from which.",
     "schema": "Print the JSON Schema of a spec.",

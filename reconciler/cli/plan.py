@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from reconciler.apply.follow import View
 from reconciler.cli.options import Where, Which, format_option, where_options, which_options
 from reconciler.cli.output import write_atomic
-from reconciler.cli.session import open_session, run_async
+from reconciler.cli.session import Session, open_session, run_async
 from reconciler.cli.terminal import Terminal
 from reconciler.loop import refuse_unsafe
 from reconciler.plan.model import Plan
@@ -35,23 +36,32 @@ def command(where: Where, which: Which, form: str, out: Path | None, detailed_ex
 
 async def _plan(where: Where, which: Which, out: Path | None) -> Plan:
     async with open_session(where) as session:
-        repository = session.repository
-        options = which.to_options(repository)
-        plan = (await session.reconciler(options).look()).plan
-        which.check(repository, plan)
-        if out:
-            text = save(
-                plan,
-                where.paths,
-                where.environment,
-                options,
-                repository.desired,
-                repository.config.policy,
-                server=where.server,
-                owner=where.owner,
-            )
-            write_atomic(out, text)
-        return plan
+        return (await planned(session, where, which, out)).plan
+
+
+async def planned(session: Session, where: Where, which: Which, out: Path | None) -> View:
+    """Look and plan; ``out`` is the file to save the plan to.
+
+    Raises:
+        UsageError: the command line names what does not exist.
+    """
+    repository = session.repository
+    options = which.to_options(repository)
+    view = await session.reconciler(options).look()
+    which.check(repository, view.plan)
+    if out:
+        text = save(
+            view.plan,
+            where.paths,
+            where.environment,
+            options,
+            repository.desired,
+            repository.config.policy,
+            server=where.server,
+            owner=where.owner,
+        )
+        write_atomic(out, text)
+    return view
 
 
 def rendered(plan: Plan, form: str, *, verbose: bool = False) -> str:

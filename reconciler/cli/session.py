@@ -29,7 +29,7 @@ from reconciler.observe.state import Observed
 from reconciler.plan.planner import Options
 from reconciler.report.escape import clean
 from reconciler.report.progress import Progress, progress
-from reconciler.spec.config import Config, ServerProfile, find_root, resolve_owner
+from reconciler.spec.config import Config, ServerProfile, find_root, load_config, resolve_owner
 from reconciler.spec.config import Server as DescribedServer
 from reconciler.spec.load import Repository, load
 
@@ -56,6 +56,17 @@ def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
         for warning in repository.warnings:
             warn(clean(warning))
         yield repository, cache
+
+
+def owner_of(where: Where) -> str:
+    """Say whose jobs these are, by the settings alone: no spec is read, so none can be at fault.
+
+    Raises:
+        ReconcilerError: the settings are at fault, or nothing names an owner.
+    """
+    root = find_root(Path(where.paths[0]) if where.paths[0] != "-" else Path())
+    config = load_config(root)[0].within(where.environment)
+    return resolve_owner(config, flag=where.owner, env=os.environ, root=root, environment=where.environment, local=True)
 
 
 @dataclass(frozen=True)

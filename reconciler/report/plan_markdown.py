@@ -31,17 +31,17 @@ def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
     lines = [f"### {conclusion(plan)}", "", f"{code(plan.owner, _LONGEST_NAME)} on {code(plan.server, _LONGEST_NAME)}"]
     lines += ["", *_alerts(plan, limit // 4)]
     room = limit - _RESERVED - sum(size(line) + 1 for line in lines)
-    rows, room = _fitting([_row(c) for c in shown], room)
-    access, room = _fitting(access_markdown(plan.access), room)
+    rows, room = fitting([_row(c) for c in shown], room)
+    access, room = fitting(access_markdown(plan.access), room)
     blocks = [block for c in shown[: len(rows)] if (block := _details(c))]
-    details, _ = _fitting(blocks, room)
+    details, _ = fitting(blocks, room)
     if rows:
         lines += ["| | Job | Action | Revision | Why |", "|:-:|:--|:--|:--|:--|", *rows, ""]
-    lines += _left_out(len(shown) - len(rows), "more change", "more changes")
+    lines += left_out(len(shown) - len(rows), "more change", "more changes")
     lines += details
-    lines += _left_out(len(blocks) - len(details), "difference", "differences")
+    lines += left_out(len(blocks) - len(details), "difference", "differences")
     lines += [*access, ""] if access else []
-    lines += _left_out(len(access_markdown(plan.access)) - len(access), "more model", "more models with permissions")
+    lines += left_out(len(access_markdown(plan.access)) - len(access), "more model", "more models with permissions")
     if quiet and shown:
         lines += [f"{matching(quiet)}.", ""]
     lines += [f"<sub>Fingerprint <code>{plan.fingerprint}</code></sub>"]
@@ -53,23 +53,7 @@ def size(text: str) -> int:
     return len(text) + sum(character > "\uffff" for character in text)
 
 
-def _alerts(plan: Plan, room: int) -> list[str]:
-    """Return what is unsafe and what is warned of, as far as it fits, the rest counted."""
-    alerts = [("CAUTION", text) for text in plan.unsafe] + [("WARNING", text) for text in plan.warnings]
-    blocks = [f"> [!{marker}]\n> {md(text, _LONGEST_TEXT)}\n" for marker, text in alerts[:_MOST_ALERTS]]
-    kept, _ = _fitting(blocks, room)
-    return [*kept, *_left_out(len(alerts) - len(kept), "more warning", "more warnings")]
-
-
-def _left_out(count: int, one: str, many: str) -> list[str]:
-    return [f"… and {count} {one if count == 1 else many}, too many to show here.", ""] if count else []
-
-
-def _blocked_first(change: Change) -> bool:
-    return change.action is not Action.BLOCKED
-
-
-def _fitting(texts: Sequence[str], room: int) -> tuple[list[str], int]:
+def fitting(texts: Sequence[str], room: int) -> tuple[list[str], int]:
     """Return the texts that fit into so many characters, from the first, and the room that is left."""
     kept: list[str] = []
     for text in texts:
@@ -78,6 +62,23 @@ def _fitting(texts: Sequence[str], room: int) -> tuple[list[str], int]:
         kept.append(text)
         room -= size(text) + 1
     return kept, room
+
+
+def left_out(count: int, one: str, many: str) -> list[str]:
+    """Return the lines that count what did not fit; none where nothing is left out."""
+    return [f"… and {count} {one if count == 1 else many}, too many to show here.", ""] if count else []
+
+
+def _alerts(plan: Plan, room: int) -> list[str]:
+    """Return what is unsafe and what is warned of, as far as it fits, the rest counted."""
+    alerts = [("CAUTION", text) for text in plan.unsafe] + [("WARNING", text) for text in plan.warnings]
+    blocks = [f"> [!{marker}]\n> {md(text, _LONGEST_TEXT)}\n" for marker, text in alerts[:_MOST_ALERTS]]
+    kept, _ = fitting(blocks, room)
+    return [*kept, *left_out(len(alerts) - len(kept), "more warning", "more warnings")]
+
+
+def _blocked_first(change: Change) -> bool:
+    return change.action is not Action.BLOCKED
 
 
 def _row(change: Change) -> str:

@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "resume": [["good", "--dry-run"]],
     "cancel": [["good", "--dry-run"]],
     "drift": [[], ["--format", "json"]],
+    "ci": [["--command", command] for command in ("validate", "plan", "apply", "drift")],
     "gc": [["--older-than", "0"], ["--older-than", "0", "--format", "json"]],
     "graph": [[], ["--format", "mermaid"], ["--format", "json"]],
     "schema": [[], ["--config"]],

@@ -1,0 +1,153 @@
+"""GitHub's REST API, as far as a comment on a pull request needs it.
+
+Reads and writes that may be repeated are tried again after a fault of the server; creating a comment is not. Redirects
+are not followed, and the next page is asked for by number, so the token goes nowhere but to the API it is for.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from reconciler import __version__
+from reconciler.errors import HostError
+from reconciler.report.escape import clean
+
+ACTIONS_BOT = "github-actions[bot]"
+"""Who comments with the token that a workflow gets by itself."""
+
+_PAGE = 100
+_MOST_PAGES = 100
+_PAUSES = (0.5, 2.0)
+_TIMEOUT = 15.0
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment on a pull request."""
+
+    id: int
+    author: str
+    body: str
+
+
+class GitHub:
+    """The comments of one repository. ``sleep`` takes seconds; ``transport`` replaces the network."""
+
+    def __init__(
+        self,
+        api_url: str,
+        repository: str,
+        token: str,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        if not _TOKEN.fullmatch(token):
+            raise HostError("GITHUB_TOKEN holds a space, a line break or a character that no token has.")
+        self._issues = f"/repos/{repository}/issues"
+        self._sleep = sleep
+        self._http = httpx.Client(
+            base_url=api_url,
+            transport=transport,
+            timeout=_TIMEOUT,
+            headers={
+                "Accept": "application/vnd.github+json",
+                "Authorization": f"Bearer {token}",
+                "User-Agent": f"reconciler/{__version__}",
+                "X-GitHub-Api-Version": "2022-11-28",
+            },
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def login(self) -> str:
+        """Return who we are: a user, or, where the token is no user's, the bot of workflows."""
+        try:
+            found = self._ask("GET", "/user")
+        except HostError as error:
+            if error.status in (401, 403, 404):
+                return ACTIONS_BOT
+            raise
+        name = found.get("login") if isinstance(found, dict) else None
+        return name if isinstance(name, str) else ACTIONS_BOT
+
+    def comments(self, number: int) -> Iterator[Comment]:
+        """Yield the comments of a pull request, oldest first, over all their pages."""
+        for page in range(1, _MOST_PAGES + 1):
+            found = self._ask("GET", f"{self._issues}/{number}/comments", params={"per_page": _PAGE, "page": page})
+            if not isinstance(found, list):
+                raise HostError("GitHub's list of comments is no list.")
+            yield from map(_comment, found)
+            if len(found) < _PAGE:
+                return
+
+    def create(self, number: int, body: str) -> Comment:
+        """Write a comment. Sent once: after an error it may be there all the same, and the next run finds it."""
+        return _comment(self._ask("POST", f"{self._issues}/{number}/comments", body=body))
+
+    def update(self, comment_id: int, body: str) -> Comment:
+        """Replace what a comment says."""
+        return _comment(self._ask("PATCH", f"{self._issues}/comments/{comment_id}", body=body))
+
+    def delete(self, comment_id: int) -> None:
+        """Delete a comment; one that is gone already is deleted."""
+        try:
+            self._ask("DELETE", f"{self._issues}/comments/{comment_id}")
+        except HostError as error:
+            if error.status != 404:
+                raise
+
+    def _ask(self, method: str, path: str, *, params: Mapping[str, int] | None = None, body: str | None = None) -> Any:  # noqa: ANN401 - JSON is anything
+        for pause in _PAUSES if method != "POST" else ():
+            try:
+                return self._once(method, path, params, body)
+            except HostError as error:
+                if 0 < error.status < 500:
+                    raise
+            self._sleep(pause)
+        return self._once(method, path, params, body)
+
+    def _once(self, method: str, path: str, params: Mapping[str, int] | None, body: str | None) -> Any:  # noqa: ANN401
+        try:
+            answer = self._http.request(method, path, params=params, json=None if body is None else {"body": body})
+        except httpx.HTTPError as error:
+            raise HostError(f"GitHub did not answer: {type(error).__name__}.") from error
+        try:
+            found = answer.json() if answer.content else None
+        except ValueError as error:
+            raise _refusal(answer, None) from error
+        if not answer.is_success:
+            raise _refusal(answer, found)
+        return found
+
+
+def _comment(found: object) -> Comment:
+    """Read a comment; what is not of the documented form is nobody's, so it is never ours."""
+    fields = found if isinstance(found, dict) else {}
+    number, body, user = fields.get("id"), fields.get("body"), fields.get("user")
+    author = user.get("login") if isinstance(user, dict) else None
+    if not isinstance(number, int):
+        raise HostError("GitHub's comment has no id.")
+    return Comment(number, author if isinstance(author, str) else "", body if isinstance(body, str) else "")
+
+
+def _refusal(answer: httpx.Response, found: object) -> HostError:
+    status = answer.status_code
+    if status in (403, 429) and (answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers):
+        return HostError("GitHub's rate limit is reached.", status=status)
+    said = found.get("message") if isinstance(found, dict) else None
+    words = f": {clean(said, 200)}" if isinstance(said, str) and said else ""
+    hint = "Give the job permissions: pull-requests: write." if status in (403, 404) else ""
+    return HostError(f"GitHub answered {status}{words}", hint=hint, status=status)

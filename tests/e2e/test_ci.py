@@ -1,0 +1,261 @@
+"""Runs in a pipeline, against the embedded server and a stand-in for GitHub: what reviewers see, and what is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from github import LONGEST, TOKEN, Runner, Stand, github, heard
+from program import KEY, OWNER, Repo, Result, environment
+
+from reconciler.ci.comment import marker
+from reconciler.cli.main import run
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    with github() as stand:
+        yield stand
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Repo:
+    repo = Repo.make(tmp_path / "repo", server=None, RECONCILER_SERVER="local", OPENAI_API_KEY=KEY)
+    repo.spec("a")
+    return repo
+
+
+@pytest.fixture
+def runner(tmp_path: Path, repo: Repo, stand: Stand) -> Runner:
+    return Runner(tmp_path / "runner", repo.root, stand.url)
+
+
+def ci(repo: Repo, env: Mapping[str, str], *arguments: str, code: int = 0) -> Result:
+    """Run the step in this process, and insist that no secret is anywhere."""
+    before = dict(os.environ)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    try:
+        os.environ.clear()
+        os.environ.update(environment(**{**repo.env, **env}))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(repo.root):
+            ended = run(["ci", *arguments])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    done = Result(ended, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    assert "Traceback" not in done.said
+    assert "fault of the program" not in done.said
+    assert done.code == code, done.said
+    left = [Path(env[name]).read_text(encoding="utf-8") for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")]
+    for text in (done.said, *left):
+        assert TOKEN not in text
+        assert KEY not in text
+    return done
+
+
+def test_a_pull_request_gets_one_comment_that_is_changed_in_place(repo: Repo, runner: Runner, stand: Stand) -> None:
+    stand.add("looks good", "octocat")
+    ci(repo, runner.pull_request("a" * 40))
+    repo.spec("b", model={"job": "a"})
+    ci(repo, runner.pull_request("b" * 40))
+    [body] = stand.bodies()
+    assert body.startswith(marker(OWNER, None))
+    assert "### Plan: 1 to create, 1 waits." in body
+    assert "- <code>aaaaaaa</code> Plan: 1 to create." in body
+    assert "commit <code>bbbbbbb</code>" in body
+    assert "(https://github.example/acme/models/actions/runs/4242)" in body
+    assert "```mermaid\ngraph LR" in body
+    assert stand.asked("POST") == ["/repos/acme/models/issues/7/comments"]
+
+
+def test_a_pull_request_buys_nothing_and_leaves_a_plan_that_apply_takes(repo: Repo, runner: Runner) -> None:
+    ci(repo, runner.pull_request())
+    values = runner.outputs()
+    assert (values["command"], values["has-changes"], values["create"]) == ("plan", "true", "1")
+    assert len(values["fingerprint"]) == 32
+    assert json.loads(Path(values["plan-json"]).read_text(encoding="utf-8"))["fingerprint"] == values["fingerprint"]
+    assert json.loads(values["outputs-json"]) == {"a": None}
+    assert values["comment-id"] == "1"
+    assert repo.run("status", "--format", "json").json["jobs"][0]["job_id"] is None
+    repo.run("apply", values["plan-file"])
+    assert repo.run("status", "--format", "json").json["jobs"][0]["job_id"] is not None
+
+
+def test_a_push_to_the_default_branch_applies_and_tells_the_outcome(repo: Repo, runner: Runner, stand: Stand) -> None:
+    ci(repo, runner.push(), "--wait")
+    values = runner.outputs()
+    assert values["command"] == "apply"
+    assert json.loads(values["outputs-json"])["a"].startswith("ft:")
+    assert "### Applied: 1 done" in runner.summary
+    assert json.loads(values["outputs-json"])["a"].split(":")[-1] in runner.summary
+    assert stand.requests == []
+
+
+def test_a_push_to_another_branch_plans(repo: Repo, runner: Runner, stand: Stand) -> None:
+    ci(repo, runner.push("feature"))
+    assert runner.outputs()["command"] == "plan"
+    assert stand.requests == []
+
+
+def test_a_schedule_looks_for_drift(repo: Repo, runner: Runner) -> None:
+    repo.spec("a", model="simulated-slow", training_file="data/long.jsonl", hyperparameters={"n_epochs": 50})
+    ci(repo, runner.push())
+    repo.spec("a", model="simulated-slow", training_file="data/long.jsonl", hyperparameters={"n_epochs": 50},
+              state="paused")  # fmt: skip
+    done = ci(repo, runner.event("schedule"), code=3)
+    assert runner.outputs()["drift"] == "1"
+    assert "### Drift: 1 job differs" in runner.summary
+    assert [line for line in heard(done.out) if line.startswith("::warning::drift: a")]
+    ci(repo, runner.event("schedule"), "--no-fail-on-drift")
+
+
+@pytest.mark.parametrize("asked", ["auto", "plan", "validate"])
+def test_pull_request_target_is_refused_with_an_explanation(repo: Repo, runner: Runner, asked: str) -> None:
+    done = ci(repo, runner.event("pull_request_target"), "--command", asked, code=64)
+    assert "on: pull_request" in done.err
+
+
+def test_a_pull_request_cannot_apply_until_it_is_merged(repo: Repo, runner: Runner) -> None:
+    assert "nobody has approved" in ci(repo, runner.pull_request(), "--command", "apply", code=64).err
+    merged = {"pull_request": {"number": 7, "merged": True}}
+    ci(repo, runner.event("pull_request", merged), "--command", "apply")
+
+
+def test_outside_of_github_a_command_must_be_named(repo: Repo) -> None:
+    assert "--command validate" in repo.run("ci", code=64).err
+    assert "1 to create" in repo.run("ci", "--command", "plan").out
+    assert (repo.root / ".reconciler/ci/saved.plan").is_file()
+
+
+def test_faults_in_specs_are_annotated_at_their_lines_and_the_rest_counted(
+    repo: Repo, runner: Runner, stand: Stand
+) -> None:
+    for i in range(14):
+        repo.write(f"specs/bad-{i:02},x.yaml", f"name: bad-{i}\nmodle: m\ntraining_file: data/train.jsonl\n")
+    done = ci(repo, runner.pull_request(), "--command", "validate", code=1)
+    errors = [line for line in heard(done.out) if line.startswith("::error")]
+    assert len(errors) == 10
+    assert errors[0].startswith("::error file=specs/bad-00%2Cx.yaml,line=")
+    assert "more errors" in errors[-1]
+    [body] = stand.bodies()
+    assert "problems in the specs" in body
+    assert "<code>specs/bad-13,x.yaml&#58;2:1</code>" in body
+    assert body.startswith(marker(OWNER, None))
+
+
+def test_on_change_deletes_the_comment_when_there_is_nothing_to_say(repo: Repo, runner: Runner, stand: Stand) -> None:
+    ci(repo, runner.pull_request(), "--comment", "on-change")
+    assert len(stand.comments) == 1
+    repo.run("apply", "--auto-approve", "--wait")
+    ci(repo, runner.pull_request(), "--comment", "on-change")
+    assert stand.comments == {}
+    ci(repo, runner.pull_request())
+    assert stand.comments == {}
+    ci(repo, runner.pull_request(), "--comment", "always")
+    assert "No changes." in stand.bodies()[0]
+    ci(repo, runner.pull_request(), "--comment", "never")
+    assert len(stand.comments) == 1
+
+
+def test_our_comment_is_found_behind_hundreds_and_nobody_elses_is_touched(
+    repo: Repo, runner: Runner, stand: Stand
+) -> None:
+    mark = marker(OWNER, None)
+    for i in range(150):
+        stand.add(f"{mark}\nforged {i}", "mallory")
+    for i in range(200):
+        stand.add(f"chat {i}\n{mark}")
+    first = stand.add(f"{mark}\nours")
+    second = stand.add(f"{mark}\na second one, from a race")
+    ci(repo, runner.pull_request())
+    assert "1 to create" in stand.comments[first]["body"]
+    assert second not in stand.comments
+    assert len(stand.bodies("mallory")) == 150
+    assert runner.outputs()["comment-id"] == str(first)
+
+
+def test_a_token_of_a_user_finds_that_users_comment(repo: Repo, runner: Runner, stand: Stand) -> None:
+    stand.login = "release-robot"
+    ci(repo, runner.pull_request())
+    ci(repo, runner.pull_request("b" * 40))
+    assert len(stand.bodies("release-robot")) == 1
+
+
+@pytest.mark.parametrize("status", [403, 404, 422, 429, 500, 0])
+def test_nothing_that_github_refuses_fails_a_run(repo: Repo, runner: Runner, stand: Stand, status: int) -> None:
+    stand.fault = lambda method, _: status if method != "GET" or status not in (403, 422) else None
+    stand.headers = {"x-ratelimit-remaining": "0"} if status == 429 else {}
+    done = ci(repo, runner.pull_request())
+    [warning] = [line for line in heard(done.out) if "No comment could be kept up to date" in line]
+    assert "### Plan: 1 to create." in runner.summary
+    assert "No comment could be kept up to date" in runner.summary
+    assert "@everyone" not in runner.summary
+    assert ("rate limit" in warning) is (status == 429)
+    assert runner.outputs()["comment-id"] == ""
+
+
+def test_a_fault_that_passes_is_no_fault(repo: Repo, runner: Runner, stand: Stand) -> None:
+    mark = marker(OWNER, None)
+    stand.add(f"{mark}\nours")
+    seen: set[tuple[str, str]] = set()
+
+    def once(method: str, path: str) -> int | None:
+        fresh = (method, path) not in seen
+        seen.add((method, path))
+        return 502 if fresh else None
+
+    stand.fault = once
+    ci(repo, runner.pull_request())
+    assert "1 to create" in stand.bodies()[0]
+
+
+def test_a_missing_token_is_said_and_fails_nothing(repo: Repo, runner: Runner) -> None:
+    done = ci(repo, {**runner.pull_request(), "GITHUB_TOKEN": ""})
+    assert any("GITHUB_TOKEN is not set" in line for line in heard(done.out))
+
+
+def test_three_hundred_changes_fit_and_the_rest_is_counted(repo: Repo, runner: Runner, stand: Stand) -> None:
+    repo.spec("many", matrix={"seed": list(range(300))}, suffix="s" * 40)
+    ci(repo, runner.pull_request())
+    [body] = stand.bodies()
+    assert len(body) <= LONGEST
+    assert "### Plan: 301 to create." in body
+    assert runner.summary.count("| <code>+</code> |") == 301
+
+
+def test_no_text_from_outside_is_a_command_to_the_runner(repo: Repo, runner: Runner) -> None:
+    env = {**runner.pull_request(), "RECONCILER_SERVER": "x\n::add-mask::plan\n##[error]forged"}
+    done = ci(repo, env, code=64)
+    [line] = heard(done.out)
+    assert line.startswith("::error::RECONCILER_SERVER names the server 'x")
+    assert runner.summary.startswith("### The run failed")
+
+
+def test_blocked_specs_fail_the_run_only_where_asked(repo: Repo, runner: Runner) -> None:
+    repo.spec("a", model="simulated-fail")
+    ci(repo, runner.push(), "--wait", code=1)
+    done = ci(repo, runner.pull_request())
+    assert any("a is blocked" in line and "file=specs/a.yaml,line=1" in line for line in heard(done.out))
+    ci(repo, runner.pull_request(), "--fail-on-blocked", code=1)
+
+
+def test_every_setting_can_be_a_variable(repo: Repo, runner: Runner, stand: Stand) -> None:
+    repo.spec("b", file="more/b", training_file="../data/train.jsonl")
+    env = {
+        "RECONCILER_CI_COMMAND": "plan",
+        "RECONCILER_CI_PATHS": "specs/a.yaml specs/more",
+        "RECONCILER_CI_COMMENT": "never",
+        "RECONCILER_CI_OUT_DIR": "out here",
+        "RECONCILER_CI_WAIT": "false",
+        "RECONCILER_CI_FAIL_ON_BLOCKED": "true",
+        "RECONCILER_CI_FAIL_ON_DRIFT": "",
+    }
+    ci(repo, {**runner.push(), **env})
+    assert stand.requests == []
+    assert runner.outputs()["create"] == "2"
+    assert runner.outputs()["plan-file"] == str(Path("out here/saved.plan"))
