@@ -29,6 +29,10 @@ SPELLINGS = {
 SAID = f"{KEY} {quote(KEY, safe='')} {base64.b64encode(f'user:{KEY}'.encode()).decode()}"
 
 
+BROKEN = pytest.param("broken", "0", marks=pytest.mark.slow)
+"""Every command waits before it tries again."""
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everything]:
     with pytest.MonkeyPatch.context() as patch, everything(tmp_path_factory.mktemp("redaction"), patch, KEY) as made:
@@ -49,7 +53,9 @@ def test_every_command_is_tried() -> None:
     assert set(COMMANDS) == set(overview.COMMANDS), "give the new command a row in everything.py"
 
 
-@pytest.mark.parametrize(("way", "debug"), [("plain", "1"), *((way, "0") for way in WAYS), ("refuse", "1")])
+@pytest.mark.parametrize(
+    ("way", "debug"), [("plain", "1"), *((way, "0") for way in WAYS if way != "broken"), ("refuse", "1"), BROKEN]
+)
 def test_a_key_is_nowhere(world: Everything, monkeypatch: pytest.MonkeyPatch, way: Way, debug: str) -> None:
     monkeypatch.setenv("RECONCILER_DEBUG", debug)
     world.spike.way = way
