@@ -249,6 +249,6 @@ def test_every_answer_is_in_the_published_shapes(case: Case[Any], world: World) 
 
 @pytest.mark.slow
 @over_documents
-@bounded(100)
+@bounded(40)
 def test_every_answer_is_in_the_published_shapes_after_many_more_requests(case: Case[Any], world: World) -> None:
     exchange(case, world)

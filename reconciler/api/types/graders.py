@@ -129,11 +129,11 @@ class GraderMessage(Request):
 class SamplingParams(Request):
     """How a model grader samples."""
 
-    max_completions_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completions_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
-    seed: int | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    seed: Annotated[int, Field(strict=True)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1, strict=True)] | None = None
 
 
 class ScoreModelGrader(Request):
@@ -143,7 +143,7 @@ class ScoreModelGrader(Request):
     name: Name
     model: Annotated[str, Field(min_length=1)]
     input: list[GraderMessage]
-    range: Annotated[list[float], Field(min_length=2, max_length=2)] | None = None
+    range: Annotated[list[Annotated[float, Field(strict=True)]], Field(min_length=2, max_length=2)] | None = None
     sampling_params: SamplingParams | None = None
 
     @model_validator(mode="after")

@@ -42,7 +42,7 @@ class Expiry(Body):
     """How long the file is to live, in seconds from when it is made."""
 
     anchor: Literal["created_at"]
-    seconds: Annotated[int, Field(ge=EXPIRY_SECONDS[0], le=EXPIRY_SECONDS[1])]
+    seconds: Annotated[int, Field(ge=EXPIRY_SECONDS[0], le=EXPIRY_SECONDS[1], strict=True)]
 
 
 class CreateUpload(Body):

@@ -30,6 +30,7 @@ MULTI: Spec = {
     "graders": {"exact": CHECK, "near": SIMILAR},
     "calculate_output": "0.5 * exact + 0.5 * near",
 }
+SCORE: Spec = {"type": "score_model", "name": "judged", "model": "judge", "input": []}
 FLAGS = {
     "formula_parse_error": False,
     "sample_parse_error": False,
@@ -179,6 +180,11 @@ def test_a_valid_grader_comes_back_as_it_was_sent(client: TestClient, grader: Sp
         (MULTI | {"graders": {}}, "grader.graders"),
         (MULTI | {"graders": {"exact": CHECK | {"operation": 1}}}, "grader.graders.exact.operation"),
         (MULTI | {"graders": {"exact": MULTI}}, "grader.graders.exact"),
+        (SCORE | {"range": [False, 1]}, "grader.range.0"),
+        (SCORE | {"sampling_params": {"top_p": False}}, "grader.sampling_params.top_p"),
+        (SCORE | {"sampling_params": {"temperature": "1"}}, "grader.sampling_params.temperature"),
+        (SCORE | {"sampling_params": {"seed": True}}, "grader.sampling_params.seed"),
+        (SCORE | {"sampling_params": {"max_completions_tokens": "1"}}, "grader.sampling_params.max_completions_tokens"),
     ],
 )
 @pytest.mark.parametrize("verb", ["validate", "run"])
