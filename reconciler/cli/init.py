@@ -1,20 +1,54 @@
-"""``reconciler init``: a first spec, with its data and settings."""
+"""``reconciler init``: a first spec, with its data and settings, and workflows for GitHub where asked."""
 
 from __future__ import annotations
 
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import click
 
 from reconciler.cli.say import say
-from reconciler.spec.init import FILES, init
+from reconciler.errors import UsageError
+from reconciler.spec.init import FILES, init, write_new
 
 
 @click.command()
 @click.argument("directory", default=".", type=click.Path(file_okay=False, path_type=Path))
-def command(directory: Path) -> None:
-    """Write a first spec, its data, reconciler.yaml and ignore files into DIRECTORY. Never overwrites."""
+@click.option("--github", is_flag=True, help="Write workflows that plan, apply and look for drift, too.")
+@click.option(
+    "--action",
+    metavar="OWNER/REPO@COMMIT",
+    help="The action that --github's workflows use.  [default: the commit this was installed from]",
+)
+def command(directory: Path, github: bool, action: str | None) -> None:
+    """Write a first spec, its data, reconciler.yaml and ignore files into DIRECTORY. Never overwrites.
+
+    With --github, workflows and a hint for CODEOWNERS as well, at the top of the git repository.
+    """
+    if action and not github:
+        raise UsageError("--action says what --github's workflows use.", hint="Add --github.")
+    files = _workflows(directory, action) if github else {}
     written = init(directory)
-    for path in (directory / name for name in FILES):
+    written += [path for path, text in files.items() if write_new(path, text)]
+    for path in (*(directory / name for name in FILES), *files):
         click.echo(f"{'wrote' if path in written else 'kept '}  {path}")
     say("Next: reconciler plan --server local")
+    if github:
+        say(
+            "Before the first merge: a server in reconciler.yaml that outlasts a runner, and the secret OPENAI_API_KEY."
+        )
+
+
+def _workflows(directory: Path, action: str | None) -> dict[Path, str]:
+    from reconciler.ci.workflows import installed_action, workflows  # noqa: PLC0415
+
+    try:
+        action = action or installed_action(distribution("finetune-reconciler").read_text("direct_url.json"))
+    except PackageNotFoundError:
+        action = None
+    if not action:
+        raise UsageError(
+            "Nothing says which commit of the action the workflows should use: this was not installed from one.",
+            hint="Say it: --action OWNER/REPO@COMMIT.",
+        )
+    return workflows(directory, action)

@@ -42,7 +42,7 @@ def init(directory: Path) -> list[Path]:
     written = []
     for name, source in _SCAFFOLD.items():
         path = directory / name
-        if name not in left_out and _write_new(path, _text(source, directory)):
+        if name not in left_out and write_new(path, _text(source, directory)):
             written.append(path)
     return written
 
@@ -55,7 +55,12 @@ def _text(source: str, directory: Path) -> str:
     return text
 
 
-def _write_new(path: Path, text: str) -> bool:
+def write_new(path: Path, text: str) -> bool:
+    """Write a file that is not there yet, and say whether it was.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     try:
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True)

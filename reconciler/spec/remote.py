@@ -1,4 +1,4 @@
-"""The repository's name as its git remote has it."""
+"""What a clone knows of its git remote: the repository's name, and its default branch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,26 @@ def git_remote(root: Path) -> str | None:
 
     Reads git's own settings; nothing is fetched.
     """
-    command = ["git", "-C", str(root), "config", "--local", "--get-regexp", r"^remote\..*\.url$"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
-        return None
-    lines = [line.partition(" ") for line in found.stdout.splitlines()]
+    found = _git(root, "config", "--local", "--get-regexp", r"^remote\..*\.url$")
+    lines = [line.partition(" ") for line in found.splitlines()]
     remotes = {key.removeprefix("remote.").removesuffix(".url"): url for key, _, url in lines}
     url = remotes.get("origin") or (next(iter(remotes.values())) if len(remotes) == 1 else "")
     return repository(url)
+
+
+def default_branch(root: Path) -> str | None:
+    """Return the default branch of the remote ``origin`` as of the clone, else the one at hand; None without git."""
+    found = _git(root, "symbolic-ref", "--short", "refs/remotes/origin/HEAD").strip().removeprefix("origin/")
+    return found or _git(root, "symbolic-ref", "--short", "HEAD").strip() or None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git says; nothing where it fails, or is not there."""
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError):
+        return ""
 
 
 def repository(url: str) -> str | None:

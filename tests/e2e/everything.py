@@ -44,7 +44,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "graph": [[], ["--format", "mermaid"], ["--format", "json"]],
     "schema": [[], ["--config"]],
     "doctor": [[], ["--format", "json"]],
-    "init": [["fresh"]],
+    "init": [["fresh"], ["fresh", "--github", "--action", f"acme/reconciler@{'a' * 40}"]],
     "serve": [["--directory", "reconciler.yaml"]],
 }
 """By command: the arguments of each call. MODEL is the model of ``good``; every other word is itself."""
