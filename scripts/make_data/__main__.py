@@ -18,7 +18,7 @@ from confirmations import confirmation
 from conversions import conversion
 from deadlines import deadline
 from inbox import inbox, preference, thread
-from samples import country, number, week
+from samples import country, number, week, weekday
 
 Row = dict[str, Any]
 Task = tuple[Callable[[Random], Row], dict[str, int]]
@@ -32,6 +32,13 @@ TASKS: tuple[Task, ...] = (
     (confirmation, {"specs/data/confirm.valid.jsonl": 40, "specs/data/confirm.train.jsonl": 220}),
     (week, {"examples/minimal/specs/data/weeks.jsonl": 40}),
     (country, {"examples/environments/specs/data/countries.jsonl": 60}),
+    (
+        weekday,
+        {
+            "examples/github/specs/data/weekdays.valid.jsonl": 20,
+            "examples/github/specs/data/weekdays.train.jsonl": 60,
+        },
+    ),
     (
         number,
         {

@@ -26,6 +26,12 @@ def week(rng: Random) -> dict[str, Any]:
     return _row("Answer with the ISO 8601 week date only.", phrases.long_date(day), f"{year}-W{number:02}-{weekday}")
 
 
+def weekday(rng: Random) -> dict[str, Any]:
+    """A date and its day of the week."""
+    day = phrases.a_day(rng)
+    return _row("Answer with the day of the week only.", phrases.long_date(day), f"{day:%A}")
+
+
 def country(rng: Random) -> dict[str, Any]:
     """A country, in passing, and its code."""
     place = rng.choice(COUNTRIES)

@@ -27,6 +27,7 @@ class Stand:
     """The repository: comments by id, what was asked, and what is refused."""
 
     url: str = ""
+    prefix: str = ""
     login: str | None = None
     comments: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
@@ -46,7 +47,9 @@ class Stand:
         return [path for verb, path in self.requests if verb == method]
 
     def answer(self, method: str, target: str, token: str | None, body: dict[str, Any]) -> tuple[int, Any]:
-        parts = urlsplit(target)
+        if not target.startswith(self.prefix):
+            return 404, {"message": "Not Found"}
+        parts = urlsplit(target.removeprefix(self.prefix))
         self.requests.append((method, parts.path))
         if (status := self.fault(method, parts.path)) is not None:
             return status, {"message": f"refused with {status} @everyone <b>", "status": str(status)}
@@ -112,11 +115,11 @@ def _handler(stand: Stand) -> type[BaseHTTPRequestHandler]:
 
 
 @contextlib.contextmanager
-def github() -> Iterator[Stand]:
-    """Serve one until the block ends."""
-    stand = Stand()
+def github(prefix: str = "") -> Iterator[Stand]:
+    """Serve one until the block ends; a server of one's own has its API below a ``prefix``."""
+    stand = Stand(prefix=prefix)
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(stand)) as server:
-        stand.url = f"http://127.0.0.1:{server.server_address[1]}"
+        stand.url = f"http://127.0.0.1:{server.server_address[1]}{prefix}"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:

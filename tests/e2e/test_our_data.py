@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import json
 import re
 import subprocess
@@ -233,5 +234,9 @@ def test_the_examples_answer_right() -> None:
     for row in rows("examples/environments/specs/data/countries.jsonl"):
         assert row["messages"][2]["content"] == only(countries(asked(row)))
     for part in ("train", "valid"):
+        for row in rows(f"examples/github/specs/data/weekdays.{part}.jsonl"):
+            day = only(due_days(asked(row), date.min))
+            assert day is not None
+            assert row["messages"][2]["content"] == calendar.day_name[day.weekday()]
         for row in rows(f"examples/self-hosted/specs/data/numbers.{part}.jsonl"):
             assert str(number(asked(row))) == row["messages"][2]["content"]
