@@ -88,6 +88,8 @@ async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run)
             check(saved, view.plan, repository.desired, repository.config.policy)
         if run.form == "text":
             click.echo(rendered(view.plan, "text"), nl=False)
+        elif not run.approved:  # stdout is for the document; nobody is asked about a plan they have not seen
+            click.echo(rendered(view.plan, "text", stream=sys.stderr), nl=False, err=True)
         world = session.world(view.observed, run.concurrency)
         with ExitStack() as shown:
 

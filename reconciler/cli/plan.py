@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -64,8 +65,8 @@ async def planned(session: Session, where: Where, which: Which, out: Path | None
     return view
 
 
-def rendered(plan: Plan, form: str, *, verbose: bool = False) -> str:
-    """Return a plan as text, JSON or markdown; what is not needed is not loaded."""
+def rendered(plan: Plan, form: str, *, verbose: bool = False, stream: TextIO | None = None) -> str:
+    """Return a plan as text (for ``stream``, by default stdout), JSON or markdown; what is not needed is not loaded."""
     if form == "json":
         from reconciler.report.document import to_text  # noqa: PLC0415
         from reconciler.report.plan_json import plan_json  # noqa: PLC0415
@@ -77,5 +78,5 @@ def rendered(plan: Plan, form: str, *, verbose: bool = False) -> str:
         return plan_markdown(plan)
     from reconciler.report.plan_text import render_plan  # noqa: PLC0415
 
-    terminal = Terminal.of(sys.stdout)
+    terminal = Terminal.of(stream or sys.stdout)
     return render_plan(plan, color=terminal.color, width=terminal.width, verbose=verbose)

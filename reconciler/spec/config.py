@@ -70,9 +70,12 @@ BaseUrl = Annotated[str, Field(description="The API's base URL, such as .../v1."
 class _Connection(Section):
     key_env: Annotated[Variable | None, Field(description="The environment variable that holds the key.")] = None
     auth: Annotated[
-        Literal["bearer", "api-key"],
-        Field(description="How the key is sent: Authorization: Bearer, or api-key (Azure)."),
-    ] = "bearer"
+        Literal["bearer", "api-key"] | None,
+        Field(
+            description="How the key is sent: Authorization: Bearer, or api-key. By default what the host takes: "
+            "api-key on Azure's, bearer elsewhere."
+        ),
+    ] = None
     organization_env: Annotated[Variable | None, Field(description="The variable that holds the organization.")] = None
     project_env: Annotated[Variable | None, Field(description="The variable that holds the project.")] = None
     lag: Annotated[

@@ -49,6 +49,16 @@ def test_yes_applies_the_plan_that_was_shown(repo: Repo, server: Recording) -> N
     assert server.statuses("a") == ["succeeded"]
 
 
+def test_with_json_the_plan_is_shown_before_it_is_asked_about(repo: Repo, server: Recording) -> None:
+    with screen(repo, "apply", "--format", "json") as terminal:
+        terminal.until(QUESTION)
+        shown = terminal.text
+        terminal.type("n\n")
+        assert terminal.end() == 1
+    assert "create" in shown.split(QUESTION)[0]
+    assert server.changes == []
+
+
 @pytest.mark.parametrize(("answer", "code"), [("n\n", 1), ("\n", 1), (CTRL_C, 130), ("\x04", 130)])
 def test_anything_but_yes_changes_nothing(repo: Repo, server: Recording, answer: str, code: int) -> None:
     with screen(repo, "apply") as terminal:
