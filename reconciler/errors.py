@@ -4,6 +4,7 @@
 
     ReconcilerError                 what, and what to do next; exit code 1
     ├── UsageError                  the command line is wrong; exit code 64
+    │   └── MissingKey              no server is chosen, or the variable of its key is not set
     ├── MissingExtra                an optional part is not installed; names the command that installs it
     ├── SpecError                   one or more Problems in specs or reconciler.yaml, each with its place
     ├── DataError                   a training file is missing, empty, changed while read, ...
@@ -55,6 +56,10 @@ class UsageError(ReconcilerError):
     """The command line or its environment is wrong."""
 
     exit_code = 64
+
+
+class MissingKey(UsageError):
+    """No server is chosen, or the variable that holds its key is not set."""
 
 
 class MissingExtra(ReconcilerError):

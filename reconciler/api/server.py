@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from reconciler.errors import UsageError
+from reconciler.errors import MissingKey, UsageError
 
 Auth = Literal["bearer", "api-key"]
 
@@ -80,7 +80,7 @@ def resolve_server(
     """
     chosen, origin = choose(choice, default=default, env=env)
     if chosen is None:
-        raise UsageError("No server is chosen and no key is set.", hint=_BOTH_WAYS)
+        raise MissingKey("No server is chosen and no key is set.", hint=_BOTH_WAYS)
     if isinstance(chosen, Profile):
         return _profile("reconciler.yaml", chosen, env)
     if not origin.startswith("OPENAI_"):
@@ -145,7 +145,7 @@ def _by_url(text: str, origin: str, env: Mapping[str, str]) -> Server:
     base_url = _base(url)
     key = _variable("OPENAI_API_KEY", base_url, env) if env.get("OPENAI_API_KEY") else None
     if key is None and url.hostname == "api.openai.com":
-        raise UsageError("OpenAI's server needs a key, and OPENAI_API_KEY is not set.", hint=_BOTH_WAYS)
+        raise MissingKey("OpenAI's server needs a key, and OPENAI_API_KEY is not set.", hint=_BOTH_WAYS)
     return Server(str(url.hostname), base_url, key, _auth(url), key_env="OPENAI_API_KEY")
 
 
@@ -153,7 +153,7 @@ def _variable(variable: str, server: str, env: Mapping[str, str]) -> str:
     """Read a value that goes into a header. It is never echoed, since it may be a secret."""
     value = env.get(variable, "")
     if not value:
-        raise UsageError(
+        raise MissingKey(
             f"Server {server!r} takes its key or name from {variable}, which is not set.",
             hint=f"Set {variable}, or choose another server with --server.",
         )

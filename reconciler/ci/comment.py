@@ -57,7 +57,9 @@ def comment(finished: Finished, around: Surroundings, previous: str = "") -> str
 
 def body(finished: Finished, room: int) -> str:
     """Render what the run came to, in at most so many characters: errors first, then the plan or the like."""
-    parts: list[str] = []
+    parts = [text for text in [sections.settings(finished.settings, room // 8)] if text]
+    if finished.plan and finished.plan.compared:
+        parts.append(sections.offline(finished.offline))
     if finished.error and not (finished.plan and isinstance(finished.error, UnsafePlan)):
         parts.append(sections.failure(finished.error, room // 2 if finished.plan else room))
         if finished.plan is None:

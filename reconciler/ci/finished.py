@@ -10,7 +10,7 @@ from reconciler.apply.permissions import Granted
 from reconciler.ci.surroundings import Command
 from reconciler.errors import ReconcilerError
 from reconciler.plan.drift import Drift
-from reconciler.plan.model import Action, Plan
+from reconciler.plan.model import Action, Difference, Plan
 from reconciler.spec.desired import Desired
 
 
@@ -19,7 +19,8 @@ class Finished:
     """A run and its end; what it did not come to is None or empty.
 
     ``problems`` say what has not converged; ``models`` maps names of specs to what they produced so far; ``notes`` are
-    what the run could not do for its reviewers, in words.
+    what the run could not do for its reviewers, in words. ``offline`` says why no server was asked; ``settings`` are
+    those that a pull request changes in ``reconciler.yaml``, and that do not count for it yet.
     """
 
     command: Command
@@ -34,6 +35,8 @@ class Finished:
     drift: tuple[Drift, ...] | None = None
     models: Mapping[str, str | None] | None = None
     error: ReconcilerError | None = None
+    offline: str = ""
+    settings: tuple[Difference, ...] = ()
 
     @property
     def blocked(self) -> bool:

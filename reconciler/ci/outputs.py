@@ -21,12 +21,14 @@ def outputs(
     all, so one over half of that is left empty.
     """
     plan = finished.plan
+    live = None if plan and plan.compared else plan
     models = "" if finished.models is None else to_text(dict(sorted(finished.models.items())), indent=None).strip()
     return {
         "command": finished.command,
         "has-changes": ("true" if plan.has_changes else "false") if plan else "",
         **{action.value: str(plan.summary[action]) if plan else "" for action in Action},
-        "fingerprint": plan.fingerprint if plan else "",
+        "fingerprint": live.fingerprint if live else "",
+        "offline": ("true" if plan.compared else "false") if plan else "",
         "plan-file": str(plan_file) if plan_file else "",
         "plan-json": str(plan_json) if plan_json else "",
         "outputs-json": models if len(models) <= _LARGEST else "",

@@ -12,11 +12,13 @@ from reconciler.apply.model import Outcome
 from reconciler.ci.finished import Finished
 from reconciler.errors import Problem, ReconcilerError, SpecError
 from reconciler.plan.drift import Drift
+from reconciler.plan.model import Difference
 from reconciler.report.escape import code, md
 from reconciler.report.fault import messages
 from reconciler.report.graph import mermaid
 from reconciler.report.plan_markdown import fitting, left_out, size
 from reconciler.report.style import RESULTS
+from reconciler.report.words import sides
 from reconciler.spec.desired import Desired, Upstream
 
 _LONGEST = 400
@@ -50,6 +52,33 @@ def failure(error: ReconcilerError, room: int) -> str:
 def _problem(problem: Problem) -> str:
     place = ":".join([problem.file, *(str(n) for n in (problem.line, problem.column) if n)])
     return f"| {code(place, _LONGEST_NAME)} | {md(problem.message, _LONGEST)} |"
+
+
+def offline(why: str) -> str:
+    """Say why a plan was made without a server, and what that leaves open."""
+    return (
+        f"> [!NOTE]\n> No server was asked for this pull request: {md(why.rstrip('.'), _LONGEST)}. So this is what its "
+        "specs change against the base branch; which revisions were trained before, and what jobs are doing, is not "
+        "known here.\n"
+    )
+
+
+def settings(changed: Sequence[Difference], room: int) -> str:
+    """Say which settings a pull request changes that it is not judged by yet; nothing where it changes none."""
+    if not changed:
+        return ""
+    head = (
+        "> [!IMPORTANT]\n> <code>reconciler.yaml</code> changes here: this pull request is judged by the base "
+        "branch's.\n"
+    )
+    rows, _ = fitting([_setting(each) for each in changed], room - _RESERVED)
+    table = ["| Setting | Base branch | Here |", "|:--|:--|:--|", *rows, ""] if rows else []
+    return "\n".join([head, *table, *left_out(len(changed) - len(rows), "more setting", "more settings")])
+
+
+def _setting(changed: Difference) -> str:
+    old, new = sides(changed, _LONGEST_NAME)
+    return f"| {code(changed.field, _LONGEST_NAME)} | {code(old)} | {code(new)} |"
 
 
 def drifted(drift: Sequence[Drift], room: int) -> str:

@@ -27,25 +27,36 @@ class Surroundings:
     """Where a run takes place.
 
     ``event`` is empty outside of GitHub. ``pull_request`` is a number, for that event only; ``merged`` says that the
-    event is its merge; ``base`` and ``head`` are the repositories it joins. ``commit`` is the one that people know: a
-    pull request's own, not the merge that GitHub tries. ``output`` and ``summary`` are the files that GitHub reads
-    after the step. ``token`` is GitHub's, a secret.
+    event is its merge, ``fork`` that it comes from another repository, ``branch`` is the one it goes to and ``base``
+    that one's commit. ``commit`` is the one that people know: a pull request's own, not the merge that GitHub tries,
+    which is ``tried``. ``output`` and ``summary`` are the files that GitHub reads after the step. ``token`` is
+    GitHub's, a secret.
     """
 
     event: str = ""
     pull_request: int | None = None
     merged: bool = False
+    fork: bool = False
+    branch: str = ""
+    base: str | None = None
+    tried: str | None = None
     ref: str = ""
     default_branch: str | None = None
     commit: str | None = None
     repository: str | None = None
     api_url: str = API
+    server_url: str | None = GITHUB
     run_url: str | None = None
     workspace: Path | None = None
     output: Path | None = None
     summary: Path | None = None
     runner: bool = False
     token: str | None = field(default=None, repr=False)
+
+    @property
+    def proposed(self) -> bool:
+        """Whether what is checked out is only proposed: nobody has approved it yet."""
+        return self.event == "pull_request" and not self.merged
 
     def choose(self, asked: Asked) -> Command:
         """Say which command runs.
@@ -62,7 +73,7 @@ class Surroundings:
                 hint="Use on: pull_request in the workflow; reconciler ci refuses the other event.",
             )
         command = self._auto() if asked == "auto" else asked
-        if command == "apply" and self.event == "pull_request" and not self.merged:
+        if command == "apply" and self.proposed:
             raise UsageError(
                 "A pull request must not apply: nobody has approved yet what it would buy.",
                 hint="Plan on pull_request, and apply on a push to the default branch: --command auto does both.",
@@ -93,17 +104,24 @@ def read_surroundings(env: Mapping[str, str], payload: bytes | None) -> Surround
     pull = event.get("pull_request") if name in ("pull_request", "pull_request_target") else None
     pull = pull if isinstance(pull, dict) else {}
     number = pull.get("number")
+    head, base = _dict(pull.get("head")), _dict(pull.get("base"))
     repository = _matching(_REPOSITORY, env.get("GITHUB_REPOSITORY"))
+    server_url = _matching(_HOST, env.get("GITHUB_SERVER_URL") or GITHUB)
     return Surroundings(
         event=name,
         pull_request=number if isinstance(number, int) and not isinstance(number, bool) else None,
         merged=pull.get("merged") is True,
+        fork=bool(pull) and _name_of(head) != (repository or "").lower(),
+        branch=_text(base.get("ref")) or "",
+        base=_matching(_COMMIT, _text(base.get("sha"))),
+        tried=_matching(_COMMIT, env.get("GITHUB_SHA")),
         ref=env.get("GITHUB_REF", ""),
         default_branch=_text(_dict(event.get("repository")).get("default_branch")),
-        commit=_matching(_COMMIT, _text(_dict(pull.get("head")).get("sha")) or env.get("GITHUB_SHA")),
+        commit=_matching(_COMMIT, _text(head.get("sha")) or env.get("GITHUB_SHA")),
         repository=repository,
         api_url=_matching(_URL, env.get("GITHUB_API_URL")) or API,
-        run_url=_run_url(env, repository),
+        server_url=server_url,
+        run_url=_run_url(server_url, repository, env.get("GITHUB_RUN_ID", "")),
         workspace=_path(env.get("GITHUB_WORKSPACE")),
         output=_path(env.get("GITHUB_OUTPUT")),
         summary=_path(env.get("GITHUB_STEP_SUMMARY")),
@@ -124,9 +142,13 @@ def _payload(payload: bytes | None) -> dict[str, Any]:
     return event
 
 
-def _run_url(env: Mapping[str, str], repository: str | None) -> str | None:
-    host = _matching(_HOST, env.get("GITHUB_SERVER_URL") or GITHUB)
-    run = env.get("GITHUB_RUN_ID", "")
+def _name_of(head: Mapping[str, Any]) -> str | None:
+    """Return the name of the repository that a pull request comes from; a fork may be gone meanwhile."""
+    name = _text(_dict(head.get("repo")).get("full_name"))
+    return name.lower() if name else None
+
+
+def _run_url(host: str | None, repository: str | None, run: str) -> str | None:
     return f"{host}/{repository}/actions/runs/{run}" if host and repository and re.fullmatch(r"\d+", run) else None
 
 

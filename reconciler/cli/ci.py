@@ -11,7 +11,8 @@ import click
 
 from reconciler.ci.sticky import Mode
 from reconciler.ci.surroundings import Asked, Surroundings, read_surroundings
-from reconciler.cli.ci_run import Settings, carry_out
+from reconciler.cli.ci_model import Settings
+from reconciler.cli.ci_run import carry_out
 from reconciler.cli.options import Command, Where, Which, where_options, which_options
 from reconciler.errors import UsageError
 

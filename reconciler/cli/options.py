@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,12 +25,18 @@ Decorator = Callable[[Command], Command]
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Which specs, whose, and which server."""
+    """Which specs, whose, and which server. ``settings`` count instead of ``reconciler.yaml``, where they are given."""
 
     paths: tuple[str, ...] = ("specs",)
     environment: str | None = None
     server: str | None = None
     owner: str | None = None
+    settings: bytes | None = None
+
+    @property
+    def start(self) -> Path:
+        """Where the search for the repository's root begins."""
+        return Path(self.paths[0]) if self.paths[0] != "-" else Path()
 
 
 @dataclass(frozen=True, slots=True)

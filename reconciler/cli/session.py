@@ -50,9 +50,14 @@ def run_async(coroutine: Coroutine[Any, Any, T]) -> T:
 @contextmanager
 def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
     """Load specs and data, say their warnings, and keep the cache open."""
-    start = Path(where.paths[0]) if where.paths[0] != "-" else Path()
-    with closing(Cache(find_root(start) / STATE / "cache.db")) as cache:
-        repository = load(where.paths, environment=where.environment, stdin=sys.stdin.buffer, cache=cache)
+    with closing(Cache(find_root(where.start) / STATE / "cache.db")) as cache:
+        repository = load(
+            where.paths,
+            environment=where.environment,
+            stdin=sys.stdin.buffer,
+            cache=cache,
+            settings=where.settings,
+        )
         for warning in repository.warnings:
             warn(clean(warning))
         yield repository, cache
@@ -64,8 +69,8 @@ def owner_of(where: Where) -> str:
     Raises:
         ReconcilerError: the settings are at fault, or nothing names an owner.
     """
-    root = find_root(Path(where.paths[0]) if where.paths[0] != "-" else Path())
-    config = load_config(root)[0].within(where.environment)
+    root = find_root(where.start)
+    config = load_config(root, content=where.settings)[0].within(where.environment)
     return resolve_owner(config, flag=where.owner, env=os.environ, root=root, environment=where.environment, local=True)
 
 

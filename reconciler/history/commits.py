@@ -92,7 +92,7 @@ def read_past(
     notes: list[str] = []
     try:
         with Git(root) as git, tempfile.TemporaryDirectory(prefix="reconciler-") as scratch:
-            below = _below(root, paths)
+            below = places(root, paths)
             commits = git.commits() if below else []
             tree = Checkout(git, Path(os.path.realpath(scratch)), below, environment, cache)
             kind = f"commits/{__version__} {environment} {' '.join(below)}"
@@ -108,7 +108,7 @@ def read_past(
     return Past((*versions, *(v for v in current if (v.name, v.revision) not in known)), tuple(notes))
 
 
-def _below(root: Path, paths: Sequence[str]) -> list[str]:
+def places(root: Path, paths: Sequence[str]) -> list[str]:
     """Return paths relative to the root, in POSIX form."""
     absolute = [os.path.normpath(Path.cwd() / path) for path in paths if path != STDIN]
     return [Path(os.path.relpath(path, root)).as_posix() for path in absolute]

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ MOST_COMMITS = 10_000
 _HEAD = re.compile(r"\x01([0-9a-f]{40,64}) (\d+) (.*)", re.DOTALL)
 _BLOB = re.compile(r"([0-9a-f]{40,64}) blob (\d+)\n")
 _LEADS_NOWHERE = re.compile(r"(?:symlink|dangling|loop|notdir) \d+\n")
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _PATIENCE = 120
 _PIECE = 1 << 20
 _FILES = {"100644", "100755"}
@@ -65,6 +66,11 @@ class Git:
             process.communicate()
 
     @property
+    def prefix(self) -> str:
+        """Where ``root`` is in the work tree: empty for its top, else a path that ends in a slash."""
+        return self._prefix
+
+    @property
     def shallow(self) -> bool:
         """Whether older commits were never fetched."""
         return self._ask("rev-parse", "--is-shallow-repository").strip() == "true"
@@ -88,10 +94,35 @@ class Git:
 
     def _head(self) -> list[str]:
         """Return HEAD, unless it is a branch without a commit yet: git would refuse it."""
+        return [head] if (head := self.head()) else []
+
+    def head(self) -> str | None:
+        """Return the commit that is checked out, None where there is none yet."""
         try:
-            return [self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()]
+            return self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()
         except GitFailed:
-            return []
+            return None
+
+    def parents(self, commit: str) -> list[str]:
+        """Return the parents of a commit, also those that a shallow clone does not have."""
+        head = self._ask("cat-file", "commit", _checked(commit)).partition("\n\n")[0]
+        return [line.removeprefix("parent ") for line in head.splitlines() if line.startswith("parent ")]
+
+    def has(self, commit: str) -> bool:
+        """Whether a commit is in this clone."""
+        try:
+            self._ask("cat-file", "-e", f"{_checked(commit)}^{{commit}}")
+        except GitFailed:
+            return False
+        return True
+
+    def tracks(self, commit: str, path: str) -> bool:
+        """Whether a commit has anything at or below a path."""
+        return bool(self._ask("ls-tree", _checked(commit), "--", path))
+
+    def fetch(self, commit: str, env: Mapping[str, str]) -> None:
+        """Fetch one commit, without those before it, from the remote ``origin``; ``env`` holds settings for git."""
+        self._ask("fetch", "--quiet", "--no-tags", "--depth=1", "origin", _checked(commit), env=env)
 
     def files(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
         """Return the blobs of a commit's regular files at or below paths, by path."""
@@ -127,11 +158,12 @@ class Git:
             yield piece
         output.read(1)
 
-    def _ask(self, *arguments: str) -> str:
+    def _ask(self, *arguments: str, env: Mapping[str, str] | None = None) -> str:
         try:
             done = subprocess.run(  # noqa: S603 - fixed commands; what is variable stands behind "--" or is an id
                 self._command(*arguments),
                 capture_output=True,
+                env={**os.environ, **env} if env else None,
                 timeout=_PATIENCE,
                 check=False,
             )
@@ -153,6 +185,13 @@ class Git:
 
     def _command(self, *arguments: str) -> list[str]:
         return ["git", "-C", str(self._root), "--no-optional-locks", *_SETTINGS, *arguments]
+
+
+def _checked(commit: str) -> str:
+    """Return a commit's id; what is none could be an option to git."""
+    if not _COMMIT.fullmatch(commit):
+        raise GitFailed(f"{commit!r} is no commit")
+    return commit
 
 
 def _request(process: subprocess.Popen[bytes], name: str) -> str:

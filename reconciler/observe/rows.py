@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from reconciler.api.concurrently import concurrently
 from reconciler.cache import Cache
@@ -91,17 +91,26 @@ class _Incomparable(Exception):
 
 
 async def _count(client: Client, root: Path, pair: Pair) -> tuple[int, int]:
-    before, after = _Rows(), _Rows()
+    before = _Rows()
     await client.download(pair.old_id, before.take)
-    before.end()
-    if pair.old.size not in (None, before.size) or not before.digest.hexdigest().startswith(pair.old.digest or ""):
+    before.end(pair.old.digest or "")
+    if pair.old.size not in (None, before.size):
         raise _Incomparable
-    for piece in _pieces(root / pair.new.path):
-        after.take(piece)
-    after.end()
-    if after.digest.hexdigest() != pair.new.digest:
-        raise _Incomparable
-    return (after.rows - before.rows).total(), (before.rows - after.rows).total()
+    return _Rows.of(_pieces(root / pair.new.path), pair.new.digest).since(before)
+
+
+def rows_between(root: Path, new: DataFile, old: Iterator[bytes], old_digest: str) -> tuple[int, int] | None:
+    """Count the rows that a file of the repository adds to and removes from other content; None where none can tell.
+
+    ``old`` is that content in pieces, and is taken to the end.
+    """
+    try:
+        return _Rows.of(_pieces(root / new.path), new.digest).since(_Rows.of(old, old_digest))
+    except (OSError, _Incomparable):
+        return None
+    finally:
+        for _ in old:
+            pass
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -129,9 +138,25 @@ class _Rows:
         for line in lines:
             self._add(line)
 
-    def end(self) -> None:
+    @classmethod
+    def of(cls, pieces: Iterable[bytes], digest: str) -> Self:
+        """Count the rows of content whose digest is known, in full or by its beginning."""
+        rows = cls()
+        for piece in pieces:
+            rows.take(piece)
+        rows.end(digest)
+        return rows
+
+    def end(self, digest: str = "") -> None:
+        """Take the last row, and insist that the content is what it should be."""
         self._add(self._rest)
         self._rest = b""
+        if not self.digest.hexdigest().startswith(digest):
+            raise _Incomparable
+
+    def since(self, before: _Rows) -> tuple[int, int]:
+        """Return how many rows were added and how many removed."""
+        return (self.rows - before.rows).total(), (before.rows - self.rows).total()
 
     def _add(self, line: bytes) -> None:
         line = line.removesuffix(b"\r")

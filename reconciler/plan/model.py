@@ -113,7 +113,8 @@ class Plan:
 
     ``server`` is the base URL. ``warnings`` are said once, whatever the changes (a malformed job, for example).
     ``unsafe`` is why this plan must not be applied without a flag; empty for a plan that may. ``access`` is what
-    changes in who may use models, by name of the spec.
+    changes in who may use models, by name of the spec. ``compared`` says that no server was asked: the changes are
+    those against the base branch, and ``server`` is empty.
     """
 
     owner: str
@@ -122,6 +123,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
     unsafe: tuple[str, ...] = ()
     access: tuple[Access, ...] = ()
+    compared: bool = False
 
     @classmethod
     def of(
@@ -146,6 +148,10 @@ class Plan:
     def has_changes(self) -> bool:
         """Whether applying it would do anything."""
         return any(c.action.acts for c in self.changes) or any(a.acts for a in self.access)
+
+    def shows(self, change: Change) -> bool:
+        """Whether a report has a line for a change: one that does nothing has, where settings of the spec differ."""
+        return change.action is not Action.NONE or (self.compared and bool(change.diff))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -26,9 +26,9 @@ def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
     Foreign text in it cannot make markup, links, mentions or references. What does not fit is counted: differences go
     first, then permissions, then rows, the least important first.
     """
-    shown = sorted((c for c in plan.changes if c.action is not Action.NONE), key=_blocked_first)
+    shown = sorted(filter(plan.shows, plan.changes), key=_blocked_first)
     quiet = len(plan.changes) - len(shown)
-    lines = [f"### {conclusion(plan)}", "", f"{code(plan.owner, _LONGEST_NAME)} on {code(plan.server, _LONGEST_NAME)}"]
+    lines = [f"### {conclusion(plan)}", "", _where(plan)]
     lines += ["", *_alerts(plan, limit // 4)]
     room = limit - _RESERVED - sum(size(line) + 1 for line in lines)
     rows, room = fitting([_row(c) for c in shown], room)
@@ -44,8 +44,13 @@ def plan_markdown(plan: Plan, limit: int = LONGEST) -> str:
     lines += left_out(len(access_markdown(plan.access)) - len(access), "more model", "more models with permissions")
     if quiet and shown:
         lines += [f"{matching(quiet)}.", ""]
-    lines += [f"<sub>Fingerprint <code>{plan.fingerprint}</code></sub>"]
+    lines += [] if plan.compared else [f"<sub>Fingerprint <code>{plan.fingerprint}</code></sub>"]
     return "\n".join(lines) + "\n"
+
+
+def _where(plan: Plan) -> str:
+    where = "; no server was asked" if plan.compared else f" on {code(plan.server, _LONGEST_NAME)}"
+    return f"{code(plan.owner, _LONGEST_NAME)}{where}"
 
 
 def size(text: str) -> int:

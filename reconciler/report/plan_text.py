@@ -55,10 +55,12 @@ def render_plan(plan: Plan, *, color: bool, width: int | None, verbose: bool = F
     should be become one line, with what is worth noting about them.
     """
     page = Page(color=color, width=width)
-    quiet = [] if verbose else [c for c in plan.changes if c.action is Action.NONE]
-    shown = plan.changes if verbose else [c for c in plan.changes if c.action is not Action.NONE]
+    quiet = [] if verbose else [c for c in plan.changes if not plan.shows(c)]
+    shown = plan.changes if verbose else [c for c in plan.changes if plan.shows(c)]
     if plan.changes:
-        page.line(("Plan for ", "dim"), (clean(plan.owner), "title"), (" on ", "dim"), (clean(plan.server), "title"))
+        where: list[Span | str] = [(" on ", "dim"), (clean(plan.server), "title")]
+        where = [(" against the base branch; no server was asked", "dim")] if plan.compared else where
+        page.line(("Plan for ", "dim"), (clean(plan.owner), "title"), *where)
         page.blank()
     columns = Columns.of(shown, page.width)
     for change in shown:

@@ -43,6 +43,8 @@ def matching(count: int) -> str:
 
 def conclusion(plan: Plan) -> str:
     """Return the last line of a plan: what applying it comes to."""
+    if plan.compared:
+        return _compared(plan)
     if not plan.changes:
         return "No changes. There are no specs, and no jobs of this owner."
     if plan.summary[Action.NONE] == len(plan.changes) and not plan.has_changes:
@@ -50,6 +52,12 @@ def conclusion(plan: Plan) -> str:
     if not plan.has_changes:
         return f"Nothing to apply: {counts(plan.summary)}."
     return f"Plan: {', '.join([counts(plan.summary), *access_counts(plan)])}."
+
+
+def _compared(plan: Plan) -> str:
+    if not plan.has_changes:
+        return "No changes against the base branch."
+    return f"Against the base branch: {counts(plan.summary)}."
 
 
 def revision(digest: str | None, attempt: int | None) -> str:

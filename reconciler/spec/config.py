@@ -180,8 +180,10 @@ class Config(Section):
         return self.model_copy(update=changes)
 
 
-def load_config(root: FilePath, shown_as: str = CONFIG) -> tuple[Config, documents.Document | None]:
-    """Read ``reconciler.yaml``; an absent one says nothing.
+def load_config(
+    root: FilePath, shown_as: str = CONFIG, content: bytes | None = None
+) -> tuple[Config, documents.Document | None]:
+    """Read ``reconciler.yaml``; an absent one says nothing. ``content`` counts instead of the file, where it is given.
 
     Returns:
         The settings, and the document they came from, which knows places.
@@ -190,7 +192,9 @@ def load_config(root: FilePath, shown_as: str = CONFIG) -> tuple[Config, documen
         SpecError: with every fault, at its place.
     """
     try:
-        found = documents.read(shown_as, documents.read_bytes(str(root / CONFIG), shown_as))
+        if content is None:
+            content = documents.read_bytes(str(root / CONFIG), shown_as)
+        found = documents.read(shown_as, content)
     except FileNotFoundError:
         return Config(), None
     if not found:

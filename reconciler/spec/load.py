@@ -44,7 +44,7 @@ class Repository:
     empty: bool
 
 
-def load(
+def load(  # noqa: PLR0913 - each is something that a test or a command has another of
     paths: Sequence[str],
     *,
     environment: str | None = None,
@@ -54,18 +54,19 @@ def load(
     files: bool = True,
     unwritten: Mapping[SpecFile, bytes] | None = None,
     data: Inspector | None = None,
+    settings: bytes | None = None,
 ) -> Repository:
     """Load the specs of files, directories, or ``-`` for ``stdin``.
 
     With ``files=False`` no training file is looked at: digests and revisions are then empty, and the result is good
     for names only. ``unwritten`` holds the content of files that are to be written, and are read like the others.
-    ``data`` knows the training files, instead of the disk.
+    ``data`` knows the training files, instead of the disk; ``settings`` count instead of ``reconciler.yaml``.
 
     Raises:
         SpecError: with every problem of all files, or those of ``reconciler.yaml``.
         UsageError: a path or the environment does not exist, or the paths are in different repositories.
     """
-    found = gather(paths, environment=environment, cwd=cwd, stdin=stdin)
+    found = gather(paths, environment=environment, cwd=cwd, stdin=stdin, settings=settings)
     for file, content in (unwritten or {}).items():
         found.specs.read(file, content)
     root, config, gatherer = found.root, found.config, found.specs
@@ -87,7 +88,12 @@ class Gathered:
 
 
 def gather(
-    paths: Sequence[str], *, environment: str | None = None, cwd: Path | None = None, stdin: BinaryIO | None = None
+    paths: Sequence[str],
+    *,
+    environment: str | None = None,
+    cwd: Path | None = None,
+    stdin: BinaryIO | None = None,
+    settings: bytes | None = None,
 ) -> Gathered:
     """Read the settings and the specs as ``load`` does; ``specs.problems`` holds what is wrong with specs.
 
@@ -97,8 +103,8 @@ def gather(
     """
     cwd = (cwd or Path.cwd()).absolute()
     root = _root(paths, cwd)
-    settings = str(root / CONFIG)
-    base, document = load_config(root, shown_path(settings, settings, cwd))
+    file = str(root / CONFIG)
+    base, document = load_config(root, shown_path(file, file, cwd), settings)
     config = base.within(environment)
     overrides = None
     if environment is not None and document is not None:

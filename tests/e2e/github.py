@@ -131,11 +131,15 @@ def github(prefix: str = "") -> Iterator[Stand]:
 
 @dataclass(frozen=True)
 class Runner:
-    """What a runner hands to a step: its variables, and the files it reads afterwards."""
+    """What a runner hands to a step: its variables, and the files it reads afterwards.
+
+    ``base`` is the commit of the branch that pull requests go to.
+    """
 
     directory: Path
     workspace: Path
     api_url: str = "http://127.0.0.1:9"
+    base: str = ""
 
     def event(self, name: str, payload: dict[str, Any] | None = None, **more: str) -> dict[str, str]:
         """Return the environment of a step that an event has started; what steps before it left is forgotten."""
@@ -160,8 +164,10 @@ class Runner:
             **more,
         }
 
-    def pull_request(self, sha: str = "a" * 40, **more: str) -> dict[str, str]:
-        pull = {"number": 7, "merged": False, "head": {"sha": sha}, "base": {"ref": "main"}}
+    def pull_request(self, sha: str = "a" * 40, *, source: str = REPOSITORY, **more: str) -> dict[str, str]:
+        """Return the environment of a pull request of a repository: of a fork, where ``source`` is another one."""
+        head = {"sha": sha, "repo": {"full_name": source}}
+        pull = {"number": 7, "merged": False, "head": head, "base": {"ref": "main", "sha": self.base}}
         return self.event("pull_request", {"pull_request": pull}, GITHUB_REF="refs/pull/7/merge", **more)
 
     def push(self, branch: str = "main", **more: str) -> dict[str, str]:

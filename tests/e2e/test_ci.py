@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from github import LONGEST, TOKEN, Runner, Stand, github, heard
-from program import KEY, OWNER, Repo, Result, environment
+from github import LONGEST, Runner, Stand, github, heard
+from pipeline import ci
+from program import KEY, OWNER, Repo
 
 from reconciler.ci.comment import marker
-from reconciler.cli.main import run
 
 
 @pytest.fixture
@@ -26,36 +23,14 @@ def stand() -> Iterator[Stand]:
 @pytest.fixture
 def repo(tmp_path: Path) -> Repo:
     repo = Repo.make(tmp_path / "repo", server=None, RECONCILER_SERVER="local", OPENAI_API_KEY=KEY)
+    repo.commit()
     repo.spec("a")
     return repo
 
 
 @pytest.fixture
 def runner(tmp_path: Path, repo: Repo, stand: Stand) -> Runner:
-    return Runner(tmp_path / "runner", repo.root, stand.url)
-
-
-def ci(repo: Repo, env: Mapping[str, str], *arguments: str, code: int = 0) -> Result:
-    """Run the step in this process, and insist that no secret is anywhere."""
-    before = dict(os.environ)
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
-    try:
-        os.environ.clear()
-        os.environ.update(environment(**{**repo.env, **env}))
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(repo.root):
-            ended = run(["ci", *arguments])
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-    done = Result(ended, *(stream.buffer.getvalue().decode() for stream in (out, err)))
-    assert "Traceback" not in done.said
-    assert "fault of the program" not in done.said
-    assert done.code == code, done.said
-    left = [Path(env[name]).read_text(encoding="utf-8") for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")]
-    for text in (done.said, *left):
-        assert TOKEN not in text
-        assert KEY not in text
-    return done
+    return Runner(tmp_path / "runner", repo.root, stand.url, base=repo.git("rev-parse", "HEAD"))
 
 
 def test_a_pull_request_gets_one_comment_that_is_changed_in_place(repo: Repo, runner: Runner, stand: Stand) -> None:

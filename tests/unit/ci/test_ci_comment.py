@@ -38,6 +38,7 @@ ENDLESS = [
     Finished(command="validate", owner=WORST, error=SpecError([Problem(WORST, n, 1, WORST) for n in range(500)])),
     Finished(command="plan", owner=WORST, error=SpecError([], hint=WORST * 20)),
     Finished(command="plan", owner=WORST, error=UnsafePlan("\n".join([WORST] * 300), hint=WORST * 20)),
+    Finished(command="plan", owner=WORST, plan=many(50), offline=WORST, settings=DIFF * 200),
     Finished(command="drift", owner=WORST, drift=(Drift(WORST, WORST, "running", WORST, WORST),) * 300),
     Finished(command="apply", owner=WORST, plan=many(50), problems=(WORST,) * 300, models={WORST: WORST} | {
         f"{i}{WORST}": WORST for i in range(300)}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -74,6 +75,8 @@ def endings(text: str) -> list[Finished]:
         Finished(command="validate", owner=text, error=SpecError([Problem(text, 3, 4, text)], hint=text)),
         Finished(command="apply", owner=text, plan=plan, outcomes=(failed,), granted=(granted,), problems=(text,),
                  models={text: text}),
+        Finished(command="plan", owner=text, plan=replace(plan, compared=True), offline=text,
+                 settings=(Difference(text, text, text),)),
         Finished(command="drift", owner=text, drift=(Drift(text, text, "running", text, text),)),
     ]  # fmt: skip
 

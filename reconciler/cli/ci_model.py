@@ -1,0 +1,55 @@
+"""A run of ``reconciler ci`` under way, and how its pipeline wants it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.ci.base import Base
+from reconciler.ci.finished import Finished
+from reconciler.ci.sticky import Mode
+from reconciler.ci.surroundings import Asked, Surroundings
+from reconciler.cli.options import Where, Which
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How a pipeline wants it. ``wait_timeout`` is in minutes."""
+
+    asked: Asked
+    comment: Mode
+    out_dir: Path | None
+    wait: bool
+    wait_timeout: float | None
+    fail_on_drift: bool
+    fail_on_blocked: bool
+
+
+@dataclass
+class Run:
+    """A run under way: what it has come to so far survives any error of ours.
+
+    ``base`` is what a pull request is held against, None for what has been merged; ``keyed`` says that a key was sent.
+    """
+
+    where: Where
+    which: Which
+    settings: Settings
+    around: Surroundings
+    finished: Finished
+    base: Base | None = None
+    keyed: bool = False
+    root: Path | None = None
+    plan_file: Path | None = None
+    plan_json: Path | None = None
+    code: int = 0
+
+    def found(self, **facts: object) -> None:
+        """Keep facts of how it ended."""
+        self.finished = replace(self.finished, **facts)  # type: ignore[arg-type]
+
+    def judge(self, base: Base) -> None:
+        """Go by the settings of a pull request's base, not by its own."""
+        self.base = base
+        self.where = replace(self.where, settings=base.settings)
+        self.found(offline=base.offline, settings=base.changed)

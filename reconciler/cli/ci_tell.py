@@ -1,0 +1,78 @@
+"""What a pipeline's run leaves for its reviewers: the comment, the summary, outputs and annotations."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import click
+
+from reconciler.ci.annotations import Annotation, annotate
+from reconciler.ci.comment import comment, marker
+from reconciler.ci.outputs import output_text, outputs
+from reconciler.ci.sticky import keep
+from reconciler.ci.summary import LARGEST, summary
+from reconciler.cli.ci_model import Run
+from reconciler.cli.say import say
+from reconciler.cli.secrets import SECRETS
+from reconciler.errors import HostError
+from reconciler.report.escape import clean, code, md
+
+
+def hide(secret: str | None) -> None:
+    """Know a secret, also as markdown would spell it."""
+    if secret:
+        SECRETS.add([secret, md(secret), code(secret).removeprefix("<code>").removesuffix("</code>")])
+
+
+def tell(run: Run) -> None:
+    """Tell reviewers; what cannot be told becomes a note in the summary and a warning."""
+    around, comment_id = run.around, None
+    notes: list[str] = []
+    try:
+        comment_id = _comment(run)
+    except HostError as error:
+        notes.append(f"No comment could be kept up to date. {error} {error.hint}".strip())
+    values = outputs(run.finished, plan_file=run.plan_file, plan_json=run.plan_json, comment_id=comment_id)
+    notes += _append(around.output, output_text(values, lambda: f"reconciler_{secrets.token_hex(16)}"), "GITHUB_OUTPUT")
+    notes += _append(around.summary, SECRETS.redact(summary(run.finished, notes)), "GITHUB_STEP_SUMMARY")
+    shown = annotate(run.finished, cwd=Path.cwd(), root=run.root, workspace=around.workspace)
+    if around.runner:
+        for annotation in [*shown, *(Annotation("warning", note) for note in notes)]:
+            click.echo(SECRETS.redact(str(annotation)))
+    else:
+        for note in notes:
+            say(f"warning: {clean(note)}", "warning")
+
+
+def _comment(run: Run) -> int | None:
+    """Keep the comment of a pull request up to date, where there is one and a token to do it with."""
+    finished, around, mode = run.finished, run.around, run.settings.comment
+    if around.event != "pull_request" or around.pull_request is None or mode == "never":
+        return None
+    if not finished.owner:
+        raise HostError("Nothing says whose comment it would be.", hint="See the error; it has to be mended first.")
+    if not around.repository or not around.token:
+        raise HostError("GITHUB_TOKEN is not set.", hint="Pass it in the step's env: ${{ github.token }}")
+    from reconciler.ci.github import GitHub  # noqa: PLC0415
+
+    def render(previous: str) -> str:
+        return SECRETS.redact(comment(finished, around, previous))
+
+    mark = marker(finished.owner, finished.environment)
+    with GitHub(around.api_url, around.repository, around.token) as github:
+        return keep(github, around.pull_request, mark, mode, render, worth_saying=finished.says_something)
+
+
+def _append(path: Path | None, text: str, what: str) -> list[str]:
+    """Append to a file that the runner reads; return what went wrong, in words."""
+    if path is None:
+        return []
+    if len(text.encode()) > LARGEST:
+        return [f"{what} takes one MiB; this run's text is longer and was left out."]
+    try:
+        with path.open("a", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+    except OSError as error:
+        return [f"{what} cannot be written: {error.strerror}."]
+    return []

@@ -1,0 +1,37 @@
+"""Runs ``reconciler ci`` as a step of a pipeline: in this process, with a runner's variables."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from github import TOKEN
+from program import KEY, Repo, Result, environment
+
+from reconciler.cli.main import run
+
+
+def ci(repo: Repo, env: Mapping[str, str], *arguments: str, code: int = 0) -> Result:
+    """Run the step in this process, and insist that no secret is anywhere."""
+    before = dict(os.environ)
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    try:
+        os.environ.clear()
+        os.environ.update(environment(**{**repo.env, **env}))
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(repo.root):
+            ended = run(["ci", *arguments])
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    done = Result(ended, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    assert "Traceback" not in done.said
+    assert "fault of the program" not in done.said
+    assert done.code == code, done.said
+    left = [Path(env[name]).read_text(encoding="utf-8") for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")]
+    for text in (done.said, *left):
+        assert TOKEN not in text
+        assert KEY not in text
+    return done
