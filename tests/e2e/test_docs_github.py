@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from github import Runner, github
+from pipeline import ci
 from program import KEY, ROOT, Repo
 from ruamel.yaml import YAML
-from test_ci import ci
 
 from reconciler.ci.workflows import workflows
 from reconciler.spec.config import load_config
@@ -68,5 +68,5 @@ def test_the_pipeline_of_gitlab_plans_buys_and_looks_for_drift(repo: Repo) -> No
 
 def test_an_enterprise_server_is_spoken_to_where_its_runner_says(repo: Repo, tmp_path: Path) -> None:
     with github(prefix="/api/v3") as stand:
-        ci(repo, Runner(tmp_path / "runner", repo.root, stand.url).pull_request())
+        ci(repo, Runner(tmp_path / "runner", repo.root, stand.url, base=repo.commit()).pull_request())
         assert "1 to create" in stand.bodies()[0]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from github import Runner, Stand, github
+from pipeline import ci
 from program import KEY, ROOT, Repo, Result
 from recording import Recording, recording
-from test_ci import ci
 from workflow_lint import lint
 from workflow_steps import read, steps
 
@@ -39,7 +39,9 @@ def repo(tmp_path: Path, server: Recording) -> Repo:
     shutil.copytree(EXAMPLE, tmp_path / "repo")
     settings = tmp_path / "repo/reconciler.yaml"
     settings.write_text(settings.read_text(encoding="utf-8").replace("https://api.openai.com/v1", server.url))
-    return Repo(tmp_path / "repo", server=None)
+    repo = Repo(tmp_path / "repo", server=None)
+    repo.commit()
+    return repo
 
 
 def play(repo: Repo, workflow: str, env: dict[str, str]) -> list[Result]:
@@ -51,7 +53,8 @@ def play(repo: Repo, workflow: str, env: dict[str, str]) -> list[Result]:
 def test_a_pull_request_shows_what_each_environment_would_buy(
     repo: Repo, stand: Stand, server: Recording, tmp_path: Path
 ) -> None:
-    play(repo, "plan", Runner(tmp_path / "runner", repo.root, stand.url).pull_request())
+    runner = Runner(tmp_path / "runner", repo.root, stand.url, base=repo.git("rev-parse", "HEAD"))
+    play(repo, "plan", runner.pull_request())
     assert len(stand.bodies()) == 2
     assert all("### Plan: 1 to create." in body for body in stand.bodies())
     assert server.changes == []
