@@ -40,8 +40,9 @@ def check_bought_once(directory: Path) -> None:
 
 
 def seeds(few: int) -> list[object]:
-    """A few kills every time; fifty in all where time allows."""
-    return [pytest.param(n, marks=[pytest.mark.slow] if n >= few else []) for n in range(50)]
+    """A few kills every time, more where time allows, fifty before a release."""
+    marks: list[list[pytest.MarkDecorator]] = [[]] * few + [[pytest.mark.slow]] * 10 + [[pytest.mark.soak]] * (40 - few)
+    return [pytest.param(n, marks=mark) for n, mark in enumerate(marks)]
 
 
 def until_a_moment(process: subprocess.Popen[str], chance: random.Random) -> None:

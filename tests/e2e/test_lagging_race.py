@@ -87,6 +87,8 @@ async def test_four_at_once_on_a_lagging_list_leave_one_live_job_a_spec(tmp_path
     await race(tmp_path, 5)
 
 
-@pytest.mark.slow
-async def test_four_at_once_on_a_lagging_list_leave_one_live_job_a_spec_a_hundred_times(tmp_path: Path) -> None:
-    await race(tmp_path, 100)
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.soak)]
+)
+async def test_four_at_once_on_a_lagging_list_leave_one_live_job_a_spec_many_times(tmp_path: Path, rounds: int) -> None:
+    await race(tmp_path, rounds)
