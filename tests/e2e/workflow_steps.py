@@ -47,8 +47,8 @@ def _filled(text: object, contexts: Mapping[str, Mapping[str, str]]) -> str:
         return str(text).lower()
 
     def value(match: re.Match[str]) -> str:
-        places = (place.split(".") for place in match[1].split("||"))
-        found = (contexts.get(context.strip(), {}).get(name.strip(), "") for context, name in places)
+        places = (place.strip().partition(".") for place in match[1].split("||"))
+        found = (contexts.get(context, {}).get(name, "") for context, _, name in places)
         return next(filter(None, found), "")
 
     return re.sub(r"\$\{\{(.*?)\}\}", value, str(text))
