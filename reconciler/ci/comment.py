@@ -1,7 +1,7 @@
 """The one comment on a pull request that a run keeps up to date. Pure.
 
 A hidden first line says whose comment it is, by a digest of owner and environment. A hidden second line says what this
-run came to, so that the next one can list it among the earlier ones.
+run came to, so that the next one can list it among the earlier ones, and a third what was reviewed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from reconciler.ci import sections
 from reconciler.ci.finished import Finished
+from reconciler.ci.review import Review
 from reconciler.ci.surroundings import Surroundings
 from reconciler.errors import UnsafePlan
 from reconciler.report.plan_markdown import LONGEST, plan_markdown, size
@@ -50,6 +51,7 @@ def comment(finished: Finished, around: Surroundings, previous: str = "") -> str
     tail = _earlier(earlier_runs(previous), now) + _foot(around)
     head = [marker(finished.owner, finished.environment)]
     head += [f"<!-- now {now.commit} {now.words} -->"] if now else []
+    head += _reviewed(finished, around)
     chains = sections.chains(finished.desired, _LONGEST_GRAPH) if finished.plan else ""
     used = size("\n".join([*head, chains, tail])) + 10
     return "\n".join([*head, "", body(finished, LONGEST - used), chains + tail])
@@ -79,6 +81,13 @@ def _now(finished: Finished, around: Surroundings) -> Earlier | None:
         return None
     words = conclusion(finished.plan) if finished.plan else "The run failed." if finished.error else "Valid."
     return Earlier(around.commit[:7], words[:160])
+
+
+def _reviewed(finished: Finished, around: Surroundings) -> list[str]:
+    plan = finished.plan
+    if plan is None or plan.compared or finished.error or around.commit is None:
+        return []
+    return [Review.of(plan, finished.desired, around.commit).line()]
 
 
 def earlier_runs(previous: str) -> list[Earlier]:

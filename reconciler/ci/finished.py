@@ -45,9 +45,9 @@ class Finished:
 
     @property
     def says_something(self) -> bool:
-        """Whether a reviewer would miss it: an error, something to apply, something blocked or refused."""
+        """Whether a reviewer would miss it: an error, something to apply now or later, something blocked or refused."""
         plan = self.plan
-        return self.error is not None or (plan is not None and (plan.has_changes or self.blocked or bool(plan.unsafe)))
+        return self.error is not None or (plan is not None and (plan.intends or self.blocked or bool(plan.unsafe)))
 
     @property
     def failed(self) -> bool:

@@ -1,4 +1,4 @@
-"""GitHub's REST API, as far as a comment on a pull request needs it.
+"""GitHub's REST API, as far as a comment on a pull request and a look at what was merged need it.
 
 Reads and writes that may be repeated are tried again after a fault of the server; creating a comment is not. Redirects
 are not followed, and the next page is asked for by number, so the token goes nowhere but to the API it is for.
@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx
 
@@ -38,8 +39,20 @@ class Comment:
     body: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """A pull request that was merged: its last commit, and the one that its merge made."""
+
+    number: int
+    head: str
+    merge: str
+
+
 class GitHub:
-    """The comments of one repository. ``sleep`` takes seconds; ``transport`` replaces the network."""
+    """One repository: its branches, pull requests and comments.
+
+    ``sleep`` takes seconds; ``transport`` replaces the network.
+    """
 
     def __init__(
         self,
@@ -52,7 +65,8 @@ class GitHub:
     ) -> None:
         if not _TOKEN.fullmatch(token):
             raise HostError("GITHUB_TOKEN holds a space, a line break or a character that no token has.")
-        self._issues = f"/repos/{repository}/issues"
+        self._repository = f"/repos/{repository}"
+        self._issues = f"{self._repository}/issues"
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=api_url,
@@ -109,6 +123,20 @@ class GitHub:
             if error.status != 404:
                 raise
 
+    def tip(self, branch: str) -> str:
+        """Return the newest commit of a branch."""
+        found = self._ask("GET", f"{self._repository}/branches/{quote(branch, safe='')}")
+        commit = found.get("commit") if isinstance(found, dict) else None
+        sha = commit.get("sha") if isinstance(commit, dict) else None
+        if not isinstance(sha, str):
+            raise HostError("GitHub's branch has no commit.")
+        return sha
+
+    def merged(self, commit: str) -> list[Pull]:
+        """Return the merged pull requests that a commit belongs to."""
+        found = self._ask("GET", f"{self._repository}/commits/{commit}/pulls", params={"per_page": _PAGE})
+        return [pull for each in (found if isinstance(found, list) else []) if (pull := _merged(each))]
+
     def _ask(self, method: str, path: str, *, params: Mapping[str, int] | None = None, body: str | None = None) -> Any:  # noqa: ANN401 - JSON is anything
         for pause in _PAUSES if method != "POST" else ():
             try:
@@ -143,11 +171,19 @@ def _comment(found: object) -> Comment:
     return Comment(number, author if isinstance(author, str) else "", body if isinstance(body, str) else "")
 
 
+def _merged(found: object) -> Pull | None:
+    """Read a pull request; None for one that was not merged, or that is not of the documented form."""
+    match found:
+        case {"number": int(number), "merged_at": str(), "head": {"sha": str(head)}, "merge_commit_sha": str(merge)}:
+            return Pull(number, head, merge)
+    return None
+
+
 def _refusal(answer: httpx.Response, found: object) -> HostError:
     status = answer.status_code
     if status in (403, 429) and (answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers):
         return HostError("GitHub's rate limit is reached.", status=status)
     said = found.get("message") if isinstance(found, dict) else None
     words = f": {clean(said, 200)}" if isinstance(said, str) and said else ""
-    hint = "Give the job permissions: pull-requests: write." if status in (403, 404) else ""
+    hint = "Give the job permissions: contents: read, pull-requests: write." if status in (403, 404) else ""
     return HostError(f"GitHub answered {status}{words}", hint=hint, status=status)

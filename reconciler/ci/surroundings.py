@@ -58,6 +58,13 @@ class Surroundings:
         """Whether what is checked out is only proposed: nobody has approved it yet."""
         return self.event == "pull_request" and not self.merged
 
+    @property
+    def applied_branch(self) -> str:
+        """The branch whose commits this event applies; empty for a tag, and outside of GitHub."""
+        if self.event == "pull_request":
+            return self.branch
+        return self.ref.removeprefix("refs/heads/") if self.ref.startswith("refs/heads/") else ""
+
     def choose(self, asked: Asked) -> Command:
         """Say which command runs.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
+from dataclasses import fields
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import click
 
-from reconciler.ci.sticky import Mode
-from reconciler.ci.surroundings import Asked, Surroundings, read_surroundings
+from reconciler.ci.surroundings import Surroundings, read_surroundings
 from reconciler.cli.ci_model import Settings
 from reconciler.cli.ci_run import carry_out
 from reconciler.cli.options import Command, Where, Which, where_options, which_options
@@ -23,26 +23,8 @@ def _settings(function: Command) -> Command:
     """Add what only pipelines need, passed on as one ``settings``. Each can be a variable: actions set those."""
 
     @functools.wraps(function)
-    def wrapper(
-        *args: object,
-        asked: str,
-        comment: str,
-        out_dir: Path | None,
-        wait: bool,
-        wait_timeout: float | None,
-        fail_on_drift: bool,
-        fail_on_blocked: bool,
-        **kwargs: object,
-    ) -> object:
-        settings = Settings(
-            asked=cast("Asked", asked),
-            comment=cast("Mode", comment),
-            out_dir=out_dir,
-            wait=wait,
-            wait_timeout=wait_timeout,
-            fail_on_drift=fail_on_drift,
-            fail_on_blocked=fail_on_blocked,
-        )
+    def wrapper(*args: object, **kwargs: Any) -> object:  # noqa: ANN401 - whatever each option makes of its text
+        settings = Settings(**{field.name: kwargs.pop(field.name) for field in fields(Settings)})
         return function(*args, settings=settings, **kwargs)
 
     for decorator in reversed(_OPTIONS):
@@ -97,6 +79,20 @@ _OPTIONS = (
         show_default=True,
         envvar="RECONCILER_CI_FAIL_ON_BLOCKED",
         help="Exit with 1 where a spec is blocked.",
+    ),
+    click.option(
+        "--require-reviewed-plan/--no-require-reviewed-plan",
+        default=False,
+        show_default=True,
+        envvar="RECONCILER_CI_REQUIRE_REVIEWED_PLAN",
+        help="Apply only what the plan on the merged pull request showed.",
+    ),
+    click.option(
+        "--allow-stale/--no-allow-stale",
+        default=False,
+        show_default=True,
+        envvar="RECONCILER_CI_ALLOW_STALE",
+        help="Apply a commit that is not its branch's newest.",
     ),
 )
 

@@ -23,6 +23,8 @@ class Settings:
     wait_timeout: float | None
     fail_on_drift: bool
     fail_on_blocked: bool
+    require_reviewed_plan: bool
+    allow_stale: bool
 
 
 @dataclass

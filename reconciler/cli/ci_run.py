@@ -17,6 +17,7 @@ from reconciler.ci.base import read_base
 from reconciler.ci.finished import Finished
 from reconciler.ci.surroundings import Command, Surroundings
 from reconciler.cli.apply import Applied, finish, show
+from reconciler.cli.ci_guard import refuse_stale, refuse_unreviewed
 from reconciler.cli.ci_model import Run, Settings
 from reconciler.cli.ci_tell import hide, tell
 from reconciler.cli.drift import DRIFTED, drift_in
@@ -142,6 +143,7 @@ def _compared(run: Run) -> None:
 
 
 def _apply(run: Run) -> int:
+    refuse_stale(run)
     applied = run_async(_applied(run))
     show(applied)
     for problem in applied.problems:
@@ -161,6 +163,7 @@ async def _applied(run: Run) -> Applied:
         run.which.check(session.repository, view.plan)
         click.echo(rendered(view.plan, "text"), nl=False)
         _save_json(run)
+        refuse_unreviewed(run, view.plan)
         world = session.world(view.observed, _CONCURRENCY)
 
         async def approve(_: Plan) -> bool:

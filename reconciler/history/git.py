@@ -120,6 +120,11 @@ class Git:
         """Whether a commit has anything at or below a path."""
         return bool(self._ask("ls-tree", _checked(commit), "--", path))
 
+    def tip(self, branch: str, env: Mapping[str, str]) -> str:
+        """Ask the remote ``origin`` for the newest commit of a branch; ``env`` holds settings for git."""
+        found = self._ask("ls-remote", "--exit-code", "origin", f"refs/heads/{branch}", env=env)
+        return _checked(found.partition("\t")[0])
+
     def fetch(self, commit: str, env: Mapping[str, str]) -> None:
         """Fetch one commit, without those before it, from the remote ``origin``; ``env`` holds settings for git."""
         self._ask("fetch", "--quiet", "--no-tags", "--depth=1", "origin", _checked(commit), env=env)

@@ -149,6 +149,11 @@ class Plan:
         """Whether applying it would do anything."""
         return any(c.action.acts for c in self.changes) or any(a.acts for a in self.access)
 
+    @property
+    def intends(self) -> bool:
+        """Whether applying it does anything, or will, once what a spec without a job waits for is there."""
+        return self.has_changes or any(c.action is Action.WAIT and c.job_id is None for c in self.changes)
+
     def shows(self, change: Change) -> bool:
         """Whether a report has a line for a change: one that does nothing has, where settings of the spec differ."""
         return change.action is not Action.NONE or (self.compared and bool(change.diff))

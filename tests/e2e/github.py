@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 REPOSITORY = "acme/models"
 TOKEN = "ghs_never_to_be_shown_4711"
@@ -24,7 +24,11 @@ Fault = Callable[[str, str], int | None]
 
 @dataclass
 class Stand:
-    """The repository: comments by id, what was asked, and what is refused."""
+    """The repository: comments by id, branches and merged pull requests, what was asked, and what is refused.
+
+    ``tips`` maps branches to commits; ``merges`` maps commits of the base branch to the pull request that made them,
+    and that one's last commit.
+    """
 
     url: str = ""
     prefix: str = ""
@@ -34,6 +38,8 @@ class Stand:
     fault: Fault = lambda _method, _path: None
     headers: dict[str, str] = field(default_factory=dict)
     last: int = 0
+    tips: dict[str, str] = field(default_factory=dict)
+    merges: dict[str, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, body: str, author: str = BOT, number: int = 7) -> int:
         self.last += 1
@@ -59,7 +65,8 @@ class Stand:
             return (200, {"login": self.login}) if self.login else (403, {"message": "Resource not accessible"})
         if method != "GET" and len(body.get("body", "")) > LONGEST:
             return 422, {"message": "Validation Failed", "errors": ["body is too long (maximum is 65536 characters)"]}
-        return self._comments(method, parts.path, parse_qs(parts.query), body)
+        found = self._merged(parts.path) if method == "GET" else None
+        return found or self._comments(method, parts.path, parse_qs(parts.query), body)
 
     def _comments(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         prefix = f"/repos/{REPOSITORY}/issues"
@@ -68,6 +75,18 @@ class Stand:
         if found := re.fullmatch(rf"{prefix}/comments/(\d+)", path):
             return self._one(method, int(found[1]), body)
         return 404, {"message": "Not Found"}
+
+    def _merged(self, path: str) -> tuple[int, Any] | None:
+        prefix = f"/repos/{REPOSITORY}"
+        if (found := re.fullmatch(rf"{prefix}/branches/([^/]+)", path)) and (tip := self.tips.get(unquote(found[1]))):
+            return 200, {"name": unquote(found[1]), "commit": {"sha": tip}, "protected": True}
+        if found := re.fullmatch(rf"{prefix}/commits/([0-9a-f]+)/pulls", path):
+            if found[1] not in self.merges:
+                return 200, []
+            number, head = self.merges[found[1]]
+            pull = {"number": number, "head": {"sha": head}, "merge_commit_sha": found[1]}
+            return 200, [{**pull, "merged_at": None}, {**pull, "merged_at": "2026-11-26T12:00:00Z"}]
+        return None
 
     def _of_issue(self, method: str, number: int, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         if method == "POST":

@@ -30,7 +30,8 @@ def repo(tmp_path: Path) -> Repo:
 
 @pytest.fixture
 def runner(tmp_path: Path, repo: Repo, stand: Stand) -> Runner:
-    return Runner(tmp_path / "runner", repo.root, stand.url, base=repo.git("rev-parse", "HEAD"))
+    stand.tips["main"] = repo.git("rev-parse", "HEAD")
+    return Runner(tmp_path / "runner", repo.root, stand.url, base=stand.tips["main"])
 
 
 def test_a_pull_request_gets_one_comment_that_is_changed_in_place(repo: Repo, runner: Runner, stand: Stand) -> None:
@@ -68,7 +69,7 @@ def test_a_push_to_the_default_branch_applies_and_tells_the_outcome(repo: Repo, 
     assert json.loads(values["outputs-json"])["a"].startswith("ft:")
     assert "### Applied: 1 done" in runner.summary
     assert json.loads(values["outputs-json"])["a"].split(":")[-1] in runner.summary
-    assert stand.requests == []
+    assert stand.requests == [("GET", "/repos/acme/models/branches/main")]
 
 
 def test_a_push_to_another_branch_plans(repo: Repo, runner: Runner, stand: Stand) -> None:

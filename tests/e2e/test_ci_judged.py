@@ -223,6 +223,6 @@ def test_without_a_key_everything_is_done_that_needs_none(repo: Repo, runner: Ru
     assert "### Against the base branch: 1 to create, 1 unchanged." in runner.summary
 
 
-def test_a_missing_key_fails_what_is_merged(repo: Repo, runner: Runner) -> None:
-    base(repo, runner, f"owner: {OWNER}\n")
+def test_a_missing_key_fails_what_is_merged(repo: Repo, runner: Runner, stand: Stand) -> None:
+    stand.tips["main"] = base(repo, runner, f"owner: {OWNER}\n").base
     ci(replace(repo, env={}), runner.push(), code=64)

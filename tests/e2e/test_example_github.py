@@ -64,6 +64,7 @@ def test_a_merge_buys_staging_and_then_production_each_its_own(
     repo: Repo, stand: Stand, server: Recording, tmp_path: Path
 ) -> None:
     runner = Runner(tmp_path / "runner", repo.root, stand.url)
+    stand.tips["main"] = repo.git("rev-parse", "HEAD")
     play(repo, "apply", runner.push())
     jobs = server.by_name("weekdays")
     assert [job["metadata"]["reconciler.owner"].split("@")[1] for job in jobs] == ["staging", "production"]

@@ -17,6 +17,7 @@ from reconciler.ci.annotations import MOST, annotate
 from reconciler.ci.comment import comment, earlier_runs, marker
 from reconciler.ci.finished import Finished
 from reconciler.ci.outputs import output_text, outputs
+from reconciler.ci.review import Review, unreviewed
 from reconciler.ci.summary import summary
 from reconciler.ci.surroundings import Surroundings, read_surroundings
 from reconciler.errors import HostError, Problem, ReconcilerError, SpecError
@@ -103,7 +104,12 @@ def test_hostile_text_stays_where_it_is_put(text: str) -> None:
 
 def check_comment(finished: Finished, text: str) -> None:
     body = comment(finished, AROUND, previous=f"{text}\n{text}")
-    check_markdown(body, 2)
+    plan = finished.plan
+    live = plan is not None and not plan.compared
+    check_markdown(body, 3 if live else 2)
+    review = Review.read(body)
+    assert (review is not None) is live
+    assert plan is None or review is None or unreviewed(review, plan, ()) == []
     assert len(body.encode("utf-16-le", "surrogatepass")) // 2 <= 65_536
     assert body.startswith(marker(finished.owner, finished.environment) + "\n")
     assert len(earlier_runs(comment(finished, AROUND))) == 1
