@@ -1,0 +1,166 @@
+"""The action on a runner: what a pull request, a merge and a schedule come to, from the workflow to the comment."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from acting import ACTION, Act, install, our_checkout, tell_outputs
+from github import LONGEST, REPOSITORY, TOKEN, Stand, github
+from program import KEY, LONG, Repo
+from recording import Recording, recording
+from small_action import SmallAction
+
+pytestmark = pytest.mark.slow
+SECRETS = {"OPENAI_API_KEY": KEY, "GITHUB_TOKEN": TOKEN}
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    with github() as stand:
+        yield stand
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Recording]:
+    with recording(tmp_path / "server", key=KEY) as server:
+        yield server
+
+
+@pytest.fixture
+def repo(tmp_path: Path, server: Recording) -> Repo:
+    settings = f"server: theirs\nservers:\n  theirs: {{base_url: '{server.url}', key_env: OPENAI_API_KEY}}\n"
+    repo = Repo.make(tmp_path / "repo", server=None, settings=settings, OPENAI_API_KEY=KEY)
+    git(repo, "init", "-q", "-b", "main")
+    repo.run("init", "--github", "--action", ACTION)
+    (repo.root / "specs/example.yaml").unlink(missing_ok=True)
+    for workflow in repo.root.glob(".github/workflows/*.yml"):
+        tell_outputs(workflow)
+    commit(repo)
+    return repo
+
+
+@pytest.fixture
+def act(tmp_path: Path, repo: Repo, stand: Stand) -> Act:
+    act = Act(tmp_path / "act", repo.root, our_checkout(tmp_path / "checkout"), stand.url)
+    install(act)
+    return act
+
+
+def git(repo: Repo, *arguments: str) -> str:
+    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
+    done = subprocess.run(["git", *who, *arguments], cwd=repo.root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def commit(repo: Repo) -> str:
+    """Commit all there is."""
+    git(repo, "add", "-A")
+    git(repo, "commit", "-q", "--allow-empty", "-m", "change")
+    return git(repo, "rev-parse", "HEAD")
+
+
+def pull_request(repo: Repo, *, source: str = REPOSITORY) -> dict[str, Any]:
+    head = {"sha": git(repo, "rev-parse", "HEAD"), "ref": "change", "repo": {"full_name": source}}
+    base = {"sha": git(repo, "rev-parse", "main"), "ref": "main", "repo": {"full_name": REPOSITORY}}
+    return {"number": 7, "pull_request": {"number": 7, "merged": False, "head": head, "base": base}}
+
+
+def merged(repo: Repo) -> dict[str, Any]:
+    """Merge the change; return the event that this is."""
+    git(repo, "switch", "-q", "main")
+    git(repo, "merge", "-q", "--no-edit", "change")
+    return {"ref": "refs/heads/main", "repository": {"default_branch": "main", "full_name": REPOSITORY}}
+
+
+def test_a_change_is_planned_planned_again_merged_and_run_again(
+    repo: Repo, act: Act, stand: Stand, server: Recording
+) -> None:
+    git(repo, "switch", "-q", "-c", "change")
+    repo.spec("a")
+    first = commit(repo)
+    opened = act.play("pull_request", pull_request(repo), SECRETS)
+    assert (opened.outputs["command"], opened.outputs["create"]) == ("plan", "1")
+    [comment] = stand.comments
+    assert "### Plan: 1 to create." in stand.comments[comment]["body"]
+
+    repo.spec("b", hyperparameters={"n_epochs": 2})
+    commit(repo)
+    pushed = act.play("pull_request", pull_request(repo), SECRETS)
+    assert pushed.outputs["comment-id"] == str(comment)
+    assert list(stand.comments) == [comment]
+    assert "### Plan: 2 to create." in stand.comments[comment]["body"]
+    assert first[:7] in stand.comments[comment]["body"]
+    assert server.changes == []
+
+    event = merged(repo)
+    applied = act.play("push", event, SECRETS)
+    assert applied.outputs["command"] == "apply"
+    assert applied.outputs["fingerprint"] == pushed.outputs["fingerprint"]
+    assert [job["metadata"]["reconciler.name"] for job in server.jobs()] == ["a", "b"]
+    server.until("b", "succeeded")
+
+    again = act.play("push", event, SECRETS)
+    assert again.outputs["has-changes"] == "false"
+    assert json.loads(again.outputs["outputs-json"])["a"] == server.by_name("a")[0]["fine_tuned_model"]
+    assert server.creates == 2
+    assert [path.name for path in act.home.glob("act/act/*/tmp/*")] == []
+
+
+def test_a_schedule_fails_once_there_is_drift(repo: Repo, act: Act, server: Recording) -> None:
+    repo.spec("a", **LONG)
+    commit(repo)
+    repo.apply()
+    assert act.play("schedule", {}, SECRETS).outputs["drift"] == "0"
+    [job] = server.jobs()
+    server.http.post(f"/fine_tuning/jobs/{job['id']}/pause").raise_for_status()
+    drifted = act.play("schedule", {}, SECRETS, code=1)
+    assert drifted.outputs["drift"] == "1"
+    assert "### Drift: 1 job differs" in drifted.log
+
+
+def test_a_pull_request_from_a_fork_needs_no_key_and_no_comment(
+    repo: Repo, act: Act, stand: Stand, server: Recording
+) -> None:
+    stand.fault = lambda method, _: None if method == "GET" else 403
+    git(repo, "switch", "-q", "-c", "change")
+    repo.spec("a")
+    commit(repo)
+    played = act.play("pull_request", pull_request(repo, source="mallory/models"), {"GITHUB_TOKEN": TOKEN})
+    assert (played.outputs["offline"], played.outputs["create"]) == ("true", "1")
+    assert "No comment could be kept up to date" in played.log
+    assert stand.comments == {}
+    assert server.recorder.requests == []
+
+
+def test_three_hundred_changes_fit_into_the_comment_and_all_are_in_the_artifact(
+    repo: Repo, act: Act, stand: Stand
+) -> None:
+    workflow = repo.root / ".github/workflows/fine-tuning-plan.yml"
+    workflow.write_text(workflow.read_text(encoding="utf-8").replace("command: plan", "plan-artifact: the plan"))
+    repo.spec("many", matrix={"seed": list(range(300))}, suffix="s" * 40)
+    git(repo, "switch", "-q", "-c", "change")
+    commit(repo)
+    assert act.play("pull_request", pull_request(repo), SECRETS).outputs["create"] == "300"
+    [body] = stand.bodies()
+    assert len(body) <= LONGEST
+    assert "### Plan: 300 to create." in body
+    assert len(json.loads((act.artifacts / "the plan/plan.json").read_text(encoding="utf-8"))["changes"]) == 300
+    assert (act.artifacts / "the plan/saved.plan").is_file()
+
+
+def test_a_runner_without_internet_installs_from_wheels_and_only_once(tmp_path: Path, repo: Repo) -> None:
+    checkout = SmallAction.make(tmp_path / "small")
+    act = Act(tmp_path / "act", repo.root, checkout.root, "http://127.0.0.1:9")
+    workflow = repo.root / ".github/workflows/fine-tuning-apply.yml"
+    text = workflow.read_text(encoding="utf-8")
+    workflow.write_text(text.replace("command: auto", f"wheelhouse: {checkout.wheelhouse}"), encoding="utf-8")
+    commit(repo)
+    for _ in range(2):
+        assert "reconciler of the checkout 42 ci" in act.play("push", {}, {}).log
+        shutil.rmtree(checkout.wheelhouse, ignore_errors=True)
