@@ -16,6 +16,7 @@ from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.errors import StalePlan, UnsafePlan
 from reconciler.observe.read import observe
+from reconciler.observe.state import Observed
 from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options, make_plan
 from reconciler.spec.desired import Desired
@@ -32,7 +33,8 @@ class Reconciler:
     """Everything one reconcile is made from.
 
     ``server`` is what plans call the server; ``now`` gives Unix seconds; ``root`` is the repository's, None where plans
-    need not count the rows of changed data.
+    need not count the rows of changed data. Without ``access`` nobody asks who may use models: that costs a request for
+    every model that specs share.
     """
 
     client: Client
@@ -44,25 +46,35 @@ class Reconciler:
     cache: Cache
     now: Callable[[], float]
     root: Path | None = None
+    access: bool = True
 
     async def look(self) -> View:
         """Observe the server and plan."""
-        observed = await observe(
+        observed = await self.observe()
+        plan = self.plan(observed)
+        if log.isEnabledFor(logging.INFO):
+            counts = dict(sorted(Counter(str(change.action) for change in plan.changes).items()))
+            words = ", ".join(f"{count} {action}" for action, count in counts.items()) or "no specs"
+            log.info("Plan made: %s.", words, extra={"actions": counts})
+        return View(plan, observed)
+
+    async def observe(self) -> Observed:
+        """Read everything that a plan needs."""
+        shared = {spec.name for spec in self.desired if spec.permissions or self.policy.permissions}
+        return await observe(
             self.client,
             self.owner,
             self.desired,
             cache=self.cache,
             now=self.now,
             take_over=self.options.take_over,
-            shared={spec.name for spec in self.desired if spec.permissions or self.policy.permissions},
+            shared=shared if self.access else (),
             root=self.root,
         )
-        plan = make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
-        if log.isEnabledFor(logging.INFO):
-            counts = dict(sorted(Counter(str(change.action) for change in plan.changes).items()))
-            words = ", ".join(f"{count} {action}" for action, count in counts.items()) or "no specs"
-            log.info("Plan made: %s.", words, extra={"actions": counts})
-        return View(plan, observed)
+
+    def plan(self, observed: Observed) -> Plan:
+        """Plan from what was observed."""
+        return make_plan(self.owner, self.server, self.desired, observed, self.policy, self.now(), self.options)
 
 
 def refuse_unsafe(plan: Plan) -> None:

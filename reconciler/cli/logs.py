@@ -16,6 +16,7 @@ from reconciler.report.progress import Lines
 
 FIELDS = (
     "method", "path", "status", "duration_ms", "request_id", "pages", "jobs", "actions", "hint",
+    "event", "spec", "job", "outcome", "reason",
 )  # fmt: skip
 """What a record may carry beside its message: each becomes a member of a JSON line."""
 

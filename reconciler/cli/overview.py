@@ -5,6 +5,7 @@ COMMANDS = {
     "fmt": "Put specs into their usual form.",
     "plan": "Show what apply would do.",
     "apply": "Make the live jobs what the specs say.",
+    "watch": "Follow specs and jobs, and converge.",
     "status": "Show where each job stands.",
     "events": "Show what happened to a job.",
     "checkpoints": "Show a job's checkpoints.",

@@ -81,7 +81,7 @@ def logged() -> bool:
     return in_json() or _Asked.level < QUIET
 
 
-def say(message: str, level: str = "info", *, text: str | None = None, **fields: object) -> None:
+def say(message: str, level: str = "info", /, *, text: str | None = None, **fields: object) -> None:
     """Say something on stderr: ``text`` (default: the message), which is harmless already, or a JSON line."""
     if in_json():
         from reconciler.cli.logs import say_json  # noqa: PLC0415

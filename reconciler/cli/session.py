@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,26 +147,42 @@ class Session:
 @asynccontextmanager
 async def open_session(where: Where) -> AsyncIterator[Session]:
     """Load the specs and connect to the server."""
-    with load_specs(where) as (repository, cache):
-        choice = _choose(where, repository.config)
-        owner = resolve_owner(
-            repository.config,
-            flag=where.owner,
-            env=os.environ,
-            root=repository.root,
-            environment=where.environment,
-            local=isinstance(choice, Local),
-        )
-        terminal = Terminal.of(sys.stderr)
-        async with AsyncExitStack() as stack:
-            server = choice
-            if isinstance(server, Local):
-                server = await stack.enter_async_context(_local(repository.root / STATE))
-            SECRETS.add([server.key or ""])
-            shown = stack.enter_context(_progress(terminal))
-            client = await stack.enter_async_context(Client(server, on_retry=lambda retry: shown.note(str(retry))))
-            name = LOCAL if isinstance(choice, Local) else server.base_url
-            yield Session(repository, owner, name, client, cache, shown)
+    with load_specs(where) as (repository, cache), _progress(Terminal.of(sys.stderr)) as shown:
+
+        def make(server: Server) -> Client:
+            return Client(server, on_retry=lambda retry: shown.note(str(retry)))
+
+        async with connect(where, repository, cache, shown, make) as session:
+            yield session
+
+
+@asynccontextmanager
+async def connect(
+    where: Where, repository: Repository, cache: Cache, shown: Progress, make: Callable[[Server], Client]
+) -> AsyncIterator[Session]:
+    """Connect to the server that the command line or the settings choose, with the client that ``make`` makes."""
+    choice = choose_server(where, repository.config)
+    owner = owner_for(where, repository, choice)
+    async with AsyncExitStack() as stack:
+        server = choice
+        if isinstance(server, Local):
+            server = await stack.enter_async_context(_local(repository.root / STATE))
+        SECRETS.add([server.key or ""])
+        client = await stack.enter_async_context(make(server))
+        name = LOCAL if isinstance(choice, Local) else server.base_url
+        yield Session(repository, owner, name, client, cache, shown)
+
+
+def owner_for(where: Where, repository: Repository, choice: Server | Local) -> str:
+    """Say whose jobs these are, on the server chosen."""
+    return resolve_owner(
+        repository.config,
+        flag=where.owner,
+        env=os.environ,
+        root=repository.root,
+        environment=where.environment,
+        local=isinstance(choice, Local),
+    )
 
 
 @contextmanager
@@ -185,7 +201,7 @@ def _progress(terminal: Terminal) -> Iterator[Progress]:
         yield shown
 
 
-def _choose(where: Where, config: Config) -> Server | Local:
+def choose_server(where: Where, config: Config) -> Server | Local:
     """Choose the server."""
     default, profiles = described_servers(config)
     return resolve_server(where.server, default=default, profiles=profiles, env=os.environ)

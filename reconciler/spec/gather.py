@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,12 +32,16 @@ class Gatherer:
     """Reads specs and collects problems over all files, so that a person sees them at once.
 
     ``names`` holds every name that is spoken for, those of invalid specs too; ``matrices`` maps the name of a spec
-    with a matrix to the names that came of it; ``empty`` says that no document was found.
+    with a matrix to the names that came of it; ``empty`` says that no document was found. ``opened`` reads a file in
+    place of :func:`documents.read_bytes`.
     """
 
-    def __init__(self, root: Path, overrides: Overrides | None) -> None:
+    def __init__(
+        self, root: Path, overrides: Overrides | None, opened: Callable[[str, str], bytes] = documents.read_bytes
+    ) -> None:
         self._root = root
         self._overrides = overrides
+        self._read_bytes = opened
         self._seen: set[str] = set()
         self.drafts: dict[str, Draft] = {}
         self.names: dict[str, Origin] = {}
@@ -60,7 +64,7 @@ class Gatherer:
 
     def _open(self, file: SpecFile) -> None:
         try:
-            data = documents.read_bytes(file.path, file.shown_as)
+            data = self._read_bytes(file.path, file.shown_as)
         except FileNotFoundError:
             self.problems.append(Problem(file.shown_as, 0, 0, "cannot be read: the symlink leads nowhere"))
         except SpecError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ntpath
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -69,13 +69,7 @@ def load(  # noqa: PLR0913 - each is something that a test or a command has anot
     found = gather(paths, environment=environment, cwd=cwd, stdin=stdin, settings=settings)
     for file, content in (unwritten or {}).items():
         found.specs.read(file, content)
-    root, config, gatherer = found.root, found.config, found.specs
-    known = (data or DataFiles(root, cache)) if files else None
-    resolver = _Resolver(root, config, gatherer, known)
-    desired = resolver.resolve()
-    return Repository(
-        root, config, desired, environment, tuple(dict.fromkeys(resolver.warnings)), tuple(paths), empty=gatherer.empty
-    )
+    return resolve(found, (data or DataFiles(found.root, cache)) if files else None)
 
 
 @dataclass(frozen=True)
@@ -85,6 +79,8 @@ class Gathered:
     root: Path
     config: Config
     specs: Gatherer
+    environment: str | None
+    paths: tuple[str, ...]
 
 
 def gather(
@@ -94,8 +90,11 @@ def gather(
     cwd: Path | None = None,
     stdin: BinaryIO | None = None,
     settings: bytes | None = None,
+    opened: Callable[[str, str], bytes] = documents.read_bytes,
 ) -> Gathered:
     """Read the settings and the specs as ``load`` does; ``specs.problems`` holds what is wrong with specs.
+
+    ``opened`` reads a file of specs, by its path and the name to show, as :func:`documents.read_bytes` does.
 
     Raises:
         SpecError: with every problem of ``reconciler.yaml``.
@@ -111,14 +110,28 @@ def gather(
         overrides = Overrides(
             document, ("environments", environment, "overrides"), base.environments[environment].overrides
         )
-    gatherer = Gatherer(root, overrides)
+    gatherer = Gatherer(root, overrides, opened)
     for given in dict.fromkeys(paths):
         if given == STDIN:
             data = stdin.read(documents.MAX_BYTES + 1) if stdin else b""
             gatherer.read(SpecFile(str(cwd / STDIN_NAME), STDIN_NAME), data)
         else:
             gatherer.find(given, cwd)
-    return Gathered(root, config, gatherer)
+    return Gathered(root, config, gatherer, environment, tuple(paths))
+
+
+def resolve(found: Gathered, data: Inspector | None) -> Repository:
+    """Follow what gathered specs refer to; without ``data`` no training file is looked at.
+
+    Raises:
+        SpecError: with every problem, those found before among them.
+    """
+    resolver = _Resolver(found.root, found.config, found.specs, data)
+    desired = resolver.resolve()
+    warnings = tuple(dict.fromkeys(resolver.warnings))
+    return Repository(
+        found.root, found.config, desired, found.environment, warnings, found.paths, empty=found.specs.empty
+    )
 
 
 def _root(paths: Sequence[str], cwd: Path) -> Path:

@@ -1,0 +1,233 @@
+"""``reconciler watch``: follow the specs and the server, and converge, until interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.api.client import Client
+from reconciler.api.retry import Backoff
+from reconciler.api.server import Server
+from reconciler.apply.world import World
+from reconciler.cache import Cache
+from reconciler.cli.options import Where, Which, where_options, which_options
+from reconciler.cli.say import in_json, say
+from reconciler.cli.secrets import SECRETS
+from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
+from reconciler.cli.terminal import Terminal
+from reconciler.errors import ReconcilerError, UsageError
+from reconciler.loop import Reconciler
+from reconciler.observe.state import Observed
+from reconciler.report.escape import clean
+from reconciler.report.style import paint
+from reconciler.spec.config import find_root
+from reconciler.spec.load import Repository
+from reconciler.watch.asking import Asking
+from reconciler.watch.engine import Level, Terms, Watch
+from reconciler.watch.lock import only_one
+from reconciler.watch.notice import Notice
+from reconciler.watch.snapshot import Pinned, Source
+from reconciler.watch.tempo import Tempo
+from reconciler.watch.voice import Voice
+from reconciler.watch.worktree import WorkTree
+
+_PATIENCE = 20.0
+"""Seconds in which a look in progress may end once a signal has come."""
+_SHORTEST = {True: 0.5, False: 2.0}
+"""Seconds between two looks at least: the embedded server is near, and its jobs are short."""
+_STYLES = {"info": "", "warning": "warn", "error": "bad"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says beside specs and server."""
+
+    terms: Terms
+    auto_approve: bool
+
+
+@click.command()
+@where_options
+@which_options
+@click.option("--apply", "level", flag_value="apply", default=True, help="Follow the files: the default.")
+@click.option("--heal", "level", flag_value="heal", help="Keep to the specs as they are now; undo drift from them.")
+@click.option("--observe", "level", flag_value="observe", help="Report drift, and change nothing.")
+@click.option(
+    "--interval",
+    type=click.FloatRange(1, 86_400),
+    default=30.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Look at the server at least this often; after changes more often for a while.",
+)
+@click.option("--auto-approve", is_flag=True, help="Start new runs without asking; without a terminal they wait.")
+@click.option("--max-create", type=click.IntRange(1), metavar="N", help="Start at most so many runs in one look.")
+def command(
+    where: Where, which: Which, level: str, interval: float, auto_approve: bool, max_create: int | None
+) -> None:
+    """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
+
+    A file with an error is read as it was when it was last good. New runs are asked about, unless --auto-approve.
+    """
+    if which.recreate:
+        raise UsageError(
+            "--recreate would start it again each time.", hint="Run once: reconciler apply --recreate NAME"
+        )
+    if "-" in where.paths:
+        raise UsageError("Standard input cannot be watched.", hint="Give files or directories.")
+    terms = Terms(Level(level), Tempo(interval, _SHORTEST[False]), max_create)
+    run_async(_watch(where, which, _Asked(terms, auto_approve)))
+
+
+async def _watch(where: Where, which: Which, asked: _Asked) -> None:
+    voice = Voice(_write)
+    directory = find_root(Path(where.paths[0])) / STATE
+    async with AsyncExitStack() as stack:
+        tree = stack.enter_context(closing(WorkTree(where.paths, where.environment, cache_file=directory / "cache.db")))
+        snapshot = await tree.read()
+        changes = asked.terms.level is not Level.OBSERVE
+        stack.enter_context(only_one(directory, where.environment) if changes else nullcontext())
+        cache = stack.enter_context(closing(Cache(directory / "cache.db")))
+        session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, _client))
+        bench = _Bench(session, where, which, voice)
+        follows = asked.terms.level is not Level.HEAL
+        source: Source = tree if follows else Pinned(snapshot)
+        terms = replace(asked.terms, tempo=replace(asked.terms.tempo, shortest=_SHORTEST[session.server == LOCAL]))
+        asking = Asking(voice, auto=asked.auto_approve, pose=_pose if sys.stdin.isatty() else None)
+        watch = Watch(source, bench, terms, asking, voice)
+        notice = Notice(lambda: tree.files if follows else (), watch.stirred, lambda why: _unable(voice, why))
+        stack.push_async_callback(notice.close)
+        voice.say(_beginning(session, terms), event="start")
+        if sys.stdin.isatty():
+            _listen(asking, watch)
+        with _ending(watch, voice):
+            await watch.run(notice.arm)
+        voice.say("Ended. The jobs go on; the next run looks at what is there.", event="end")
+
+
+def _client(server: Server) -> Client:
+    """Make a client that gives up early: the next look comes soon, and says less than a wait of minutes."""
+    return Client(server, backoff=Backoff(attempts=3, total=60.0))
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """Makes what a tick works with from the session; the settings' owner and server stay those of the start."""
+
+    session: Session
+    where: Where
+    which: Which
+    voice: Voice
+
+    def reconciler(self, repository: Repository) -> Reconciler:
+        if repository is not self.session.repository:
+            self._compare(repository)
+        session = replace(self.session, repository=repository)
+        return replace(session.reconciler(self.which.to_options(repository)), root=None)
+
+    def world(self, repository: Repository, observed: Observed) -> World:
+        return replace(self.session, repository=repository).world(observed, concurrency=8)
+
+    def _compare(self, repository: Repository) -> None:
+        try:
+            choice = choose_server(self.where, repository.config)
+            moved = owner_for(self.where, repository, choice) != self.session.owner
+            moved = moved or (choice != choose_server(self.where, self.session.repository.config))
+        except ReconcilerError:
+            moved = True
+        words = (
+            "The settings name another owner or server now: those of the start are kept until this is started again."
+        )
+        self.voice.topic(
+            "settings", words if moved else "", over="The settings name the owner and server of the start."
+        )
+
+
+def _beginning(session: Session, terms: Terms) -> str:
+    count = len(session.repository.desired)
+    what = {Level.OBSERVE: "Observing", Level.HEAL: "Healing", Level.APPLY: "Watching"}[terms.level]
+    specs = f"{count} {'spec' if count == 1 else 'specs'}"
+    return f"{what} {specs} of {session.owner} on {session.server}, every {terms.tempo.interval:g} s."
+
+
+def _write(message: str, level: str, fields: Mapping[str, Any]) -> None:
+    """Write a line: what happens to stdout, what is wrong to stderr; in JSON all of it goes to stderr."""
+    text = SECRETS.redact(message)
+    if in_json():
+        say(text, level, **fields)
+        return
+    wrong = level != "info"
+    color = Terminal.of(sys.stderr if wrong else sys.stdout).color
+    line = [(time.strftime("%H:%M:%S "), "dim"), (clean(text), _STYLES[level])]
+    click.echo(paint(line, color=color), err=wrong)
+
+
+def _pose(question: str) -> None:
+    if in_json():
+        say(f"{question} [y/N]")
+    else:
+        click.echo(f"{clean(question)} [y/N] ", err=True, nl=False)
+
+
+def _listen(asking: Asking, watch: Watch) -> None:
+    """Hear what a person types, in a thread: nothing else waits for it, and it ends with the process."""
+    loop = asyncio.get_running_loop()
+
+    def hear(line: str) -> None:
+        if asking.answer(line):
+            watch.soon()
+
+    def read() -> None:
+        with suppress(OSError, ValueError, RuntimeError):  # the terminal is gone, or the loop has ended
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(hear, line)
+
+    threading.Thread(target=read, name="answers", daemon=True).start()
+
+
+def _unable(voice: Voice, why: str) -> None:
+    voice.topic("files", f"The file system cannot be watched ({why}): files are looked at when the server is.")
+
+
+@contextmanager
+def _ending(watch: Watch, voice: Voice) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM end the watch after the look in progress, and another one at once."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    signals = (signal.SIGINT, signal.SIGTERM)
+    stopped = False
+
+    def end() -> None:
+        nonlocal stopped
+        if stopped and task is not None:
+            task.cancel()
+            return
+        stopped = True
+        if not watch.resting:
+            voice.say("Ending with the look in progress; interrupt again to end at once.", event="ending")
+        watch.stop()
+        if task is not None:
+            loop.call_later(_PATIENCE, task.cancel)
+
+    if os.name == "posix" and threading.current_thread() is threading.main_thread():
+        for number in signals:
+            loop.add_signal_handler(number, end)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        if os.name == "posix" and threading.current_thread() is threading.main_thread():
+            for number in signals:
+                loop.remove_signal_handler(number)

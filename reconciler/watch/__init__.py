@@ -1,0 +1,1 @@
+"""Watching: files, polls and webhooks become 'reconcile soon', one reconcile at a time."""
