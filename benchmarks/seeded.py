@@ -1,9 +1,9 @@
 """Makes a repository of specs, and a server's database in which every one of them has been trained.
 
-Usage: ``python seeded.py DIRECTORY OWNER SPECS JOBS_EACH``. The repository is DIRECTORY/repository, the
+Usage: ``python seeded.py DIRECTORY OWNER SPECS JOBS_EACH [EVERY]``. The repository is DIRECTORY/repository, the
 server's directory DIRECTORY/server. Of each spec's jobs the newest is of its present revision, the others are of
-older ones. Most have succeeded; every twentieth spec's job is active: paused, as its spec wants it, so that nothing
-trains meanwhile.
+older ones. Most have succeeded; the job of one spec in EVERY (20; 0: none) is active: paused, as its spec wants it, so
+that nothing trains meanwhile.
 """
 
 from __future__ import annotations
@@ -76,12 +76,7 @@ def method_of(number: int) -> str:
     return ("supervised", "dpo", "reinforcement")[(number % 10 >= 7) + (number % 10 == 9)]
 
 
-def active(number: int) -> bool:
-    """Say whether a spec's newest job has not ended."""
-    return number % 20 == 0
-
-
-def write_repository(root: Path, owner: str, specs: int) -> None:
+def write_repository(root: Path, owner: str, specs: int, every: int) -> None:
     """Write specs, one a file, that share data files which have been at rest for a day."""
     data = root / "specs" / "data"
     data.mkdir(parents=True)
@@ -100,7 +95,8 @@ def write_repository(root: Path, owner: str, specs: int) -> None:
         file.write_text(
             _SPEC.format(
                 name=name, team=team, number=number, method=method, data=number // 10 % _DATA[method],
-                epochs=1 + number % 4, settings=settings, state="paused" if active(number) else "running",
+                epochs=1 + number % 4, settings=settings,
+                state="paused" if every and number % every == 0 else "running",
             )
         )  # fmt: skip
 
@@ -162,10 +158,10 @@ def _document(spec: Desired, owner: str, number: int, age: int, born: int) -> Do
     return {**ended, "status": "succeeded", "fine_tuned_model": model, "trained_tokens": 48_000}
 
 
-def main(directory: str, owner: str, specs: str, jobs_each: str) -> None:
+def main(directory: str, owner: str, specs: str, jobs_each: str, every: str = "20") -> None:
     """Make both."""
     root = Path(directory) / "repository"
-    write_repository(root, owner, int(specs))
+    write_repository(root, owner, int(specs), int(every))
     write_jobs(Path(directory) / "server", owner, load(["specs"], cwd=root).desired, int(jobs_each))
 
 

@@ -44,8 +44,8 @@ from reconciler.watch.worktree import WorkTree
 
 _PATIENCE = 20.0
 """Seconds in which a look in progress may end once a signal has come."""
-_SHORTEST = {True: 0.5, False: 2.0}
-"""Seconds between two looks at least: the embedded server is near, and its jobs are short."""
+_SHORTEST_LOCAL = 0.5
+"""Seconds between two looks at least, at the embedded server: it is near, and its jobs are short."""
 _STYLES = {"info": "", "warning": "warn", "error": "bad"}
 
 
@@ -73,8 +73,15 @@ class _Asked:
 )
 @click.option("--auto-approve", is_flag=True, help="Start new runs without asking; without a terminal they wait.")
 @click.option("--max-create", type=click.IntRange(1), metavar="N", help="Start at most so many runs in one look.")
+@click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(
-    where: Where, which: Which, level: str, interval: float, auto_approve: bool, max_create: int | None
+    where: Where,
+    which: Which,
+    level: str,
+    interval: float,
+    auto_approve: bool,
+    max_create: int | None,
+    looks: int | None,
 ) -> None:
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
 
@@ -86,7 +93,7 @@ def command(
         )
     if "-" in where.paths:
         raise UsageError("Standard input cannot be watched.", hint="Give files or directories.")
-    terms = Terms(Level(level), Tempo(interval, _SHORTEST[False]), max_create)
+    terms = Terms(Level(level), Tempo(interval), max_create, looks)
     run_async(_watch(where, which, _Asked(terms, auto_approve)))
 
 
@@ -103,7 +110,9 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         bench = _Bench(session, where, which, voice)
         follows = asked.terms.level is not Level.HEAL
         source: Source = tree if follows else Pinned(snapshot)
-        terms = replace(asked.terms, tempo=replace(asked.terms.tempo, shortest=_SHORTEST[session.server == LOCAL]))
+        terms = asked.terms
+        if session.server == LOCAL:
+            terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
         asking = Asking(voice, auto=asked.auto_approve, pose=_pose if sys.stdin.isatty() else None)
         watch = Watch(source, bench, terms, asking, voice)
         notice = Notice(lambda: tree.files if follows else (), watch.stirred, lambda why: _unable(voice, why))

@@ -56,11 +56,12 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the command line says of a watch. ``max_create`` is a tick's."""
+    """What a watch may do: ``max_create`` counts for one look, ``looks`` is after how many it ends."""
 
     level: Level = Level.APPLY
     tempo: Tempo = field(default_factory=Tempo)
     max_create: int | None = None
+    looks: int | None = None
 
 
 class Bench(Protocol):
@@ -126,9 +127,13 @@ class Watch:
         Raises:
             ReconcilerError: before the first look, what does not pass by itself; later, only that no job can be owned.
         """
+        looks = 0
         while not self._stopping:
             self._soon.clear()
             pause = await self._tick()
+            looks += 1
+            if looks == self._terms.looks:
+                return
             await arm()
             await self._rest(pause)
 

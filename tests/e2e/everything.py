@@ -28,6 +28,11 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
         ["--out", "saved.plan"],
     ],
     "apply": [["--auto-approve"], ["--auto-approve", "--format", "json"], ["--auto-approve", "--wait"], ["saved.plan"]],
+    "watch": [
+        ["--looks", "1"],
+        ["--looks", "1", "--auto-approve"],
+        ["--looks", "1", "--observe", "--log-format", "json"],
+    ],
     "status": [[], ["--format", "json"], ["--debug"]],
     "events": [["good"], ["good", "--format", "json"], ["bad"]],
     "checkpoints": [["good"], ["good", "--format", "json"]],

@@ -173,7 +173,7 @@ class Repo:
 
 def _reaches_a_server(arguments: Sequence[str]) -> bool:
     return "--server" not in arguments and arguments[0] in {
-        "plan", "apply", "status", "events", "checkpoints", "outputs", "drift", "import", "doctor",
+        "plan", "apply", "status", "events", "checkpoints", "outputs", "drift", "import", "doctor", "watch",
     }  # fmt: skip
 
 

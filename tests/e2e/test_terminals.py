@@ -140,3 +140,22 @@ def test_waiting_at_a_terminal_shows_step_and_loss(repo: Repo) -> None:
     assert "loss" in terminal.text
     assert re.search(r"\d+/60", terminal.text)
     assert "1 succeeded" in terminal.text
+
+
+def test_watch_asks_about_new_runs_and_goes_on_meanwhile(repo: Repo, server: Recording) -> None:
+    repo.spec("old", **LONG)
+    repo.apply("--target", "old")
+    server.until("old", "running")
+    server.forget()
+    with screen(repo, "watch", "--interval", "1") as terminal:
+        terminal.until("Start 1 new run (a)? [y/N]")
+        repo.spec("old", state="paused", **LONG)
+        terminal.until("paused old")
+        assert server.creates == 0
+        time.sleep(1.1)
+        terminal.type("y\n")
+        terminal.until("created a")
+        server.until("a", "succeeded")
+        terminal.type(CTRL_C)
+        assert terminal.end() == 0
+    assert terminal.text.count("[y/N]") == 1
