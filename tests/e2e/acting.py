@@ -92,7 +92,7 @@ class Act:
         done = subprocess.run(
             [
                 _SCRIPTS / "act", event, "--eventpath", event_file, "-P", "ubuntu-latest=-self-hosted",
-                "--no-cache-server", *self._repositories(), *(f"--env={n}={v}" for n, v in told.items()),
+                "--no-cache-server", "--rm", *self._repositories(), *(f"--env={n}={v}" for n, v in told.items()),
                 *(f"--secret={name}" for name in secrets),
             ],
             cwd=self.repository, env=environment(**env), capture_output=True, text=True, timeout=120, check=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,12 @@ def server(tmp_path: Path) -> Iterator[Recording]:
 def repo(tmp_path: Path, server: Recording) -> Repo:
     settings = f"server: theirs\nservers:\n  theirs: {{base_url: '{server.url}', key_env: OPENAI_API_KEY}}\n"
     repo = Repo.make(tmp_path / "repo", server=None, settings=settings, OPENAI_API_KEY=KEY)
-    git(repo, "init", "-q", "-b", "main")
+    repo.commit()
     repo.run("init", "--github", "--action", ACTION)
     (repo.root / "specs/example.yaml").unlink(missing_ok=True)
     for workflow in repo.root.glob(".github/workflows/*.yml"):
         tell_outputs(workflow)
-    commit(repo)
+    repo.commit()
     return repo
 
 
@@ -52,45 +51,45 @@ def act(tmp_path: Path, repo: Repo, stand: Stand) -> Act:
     return act
 
 
-def git(repo: Repo, *arguments: str) -> str:
-    who = ("-c", "user.name=t", "-c", "user.email=t@example.com")
-    done = subprocess.run(["git", *who, *arguments], cwd=repo.root, capture_output=True, text=True, check=True)
-    return done.stdout.strip()
-
-
-def commit(repo: Repo) -> str:
-    """Commit all there is."""
-    git(repo, "add", "-A")
-    git(repo, "commit", "-q", "--allow-empty", "-m", "change")
-    return git(repo, "rev-parse", "HEAD")
-
-
 def pull_request(repo: Repo, *, source: str = REPOSITORY) -> dict[str, Any]:
-    head = {"sha": git(repo, "rev-parse", "HEAD"), "ref": "change", "repo": {"full_name": source}}
-    base = {"sha": git(repo, "rev-parse", "main"), "ref": "main", "repo": {"full_name": REPOSITORY}}
+    head = {"sha": repo.git("rev-parse", "HEAD"), "ref": "change", "repo": {"full_name": source}}
+    base = {"sha": repo.git("rev-parse", "main"), "ref": "main", "repo": {"full_name": REPOSITORY}}
     return {"number": 7, "pull_request": {"number": 7, "merged": False, "head": head, "base": base}}
 
 
-def merged(repo: Repo) -> dict[str, Any]:
+def rewrite(repo: Repo, workflow: str, old: str, new: str) -> None:
+    """Commit another input of the action's in a workflow."""
+    path = repo.root / f".github/workflows/fine-tuning-{workflow}.yml"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    repo.commit()
+
+
+def merged(repo: Repo, stand: Stand) -> dict[str, Any]:
     """Merge the change; return the event that this is."""
-    git(repo, "switch", "-q", "main")
-    git(repo, "merge", "-q", "--no-edit", "change")
+    change = repo.git("rev-parse", "change")
+    repo.git("switch", "-q", "main")
+    repo.git("merge", "-q", "--no-ff", "--no-edit", "change")
+    stand.tips["main"] = repo.git("rev-parse", "HEAD")
+    stand.merges[stand.tips["main"]] = (7, change)
     return {"ref": "refs/heads/main", "repository": {"default_branch": "main", "full_name": REPOSITORY}}
 
 
 def test_a_change_is_planned_planned_again_merged_and_run_again(
     repo: Repo, act: Act, stand: Stand, server: Recording
 ) -> None:
-    git(repo, "switch", "-q", "-c", "change")
+    rewrite(repo, "apply", "command: auto", "require-reviewed-plan: true")
+    repo.git("switch", "-q", "-c", "change")
     repo.spec("a")
-    first = commit(repo)
+    first = repo.commit()
     opened = act.play("pull_request", pull_request(repo), SECRETS)
     assert (opened.outputs["command"], opened.outputs["create"]) == ("plan", "1")
     [comment] = stand.comments
     assert "### Plan: 1 to create." in stand.comments[comment]["body"]
 
     repo.spec("b", hyperparameters={"n_epochs": 2})
-    commit(repo)
+    repo.commit()
     pushed = act.play("pull_request", pull_request(repo), SECRETS)
     assert pushed.outputs["comment-id"] == str(comment)
     assert list(stand.comments) == [comment]
@@ -98,7 +97,7 @@ def test_a_change_is_planned_planned_again_merged_and_run_again(
     assert first[:7] in stand.comments[comment]["body"]
     assert server.changes == []
 
-    event = merged(repo)
+    event = merged(repo, stand)
     applied = act.play("push", event, SECRETS)
     assert applied.outputs["command"] == "apply"
     assert applied.outputs["fingerprint"] == pushed.outputs["fingerprint"]
@@ -109,12 +108,17 @@ def test_a_change_is_planned_planned_again_merged_and_run_again(
     assert again.outputs["has-changes"] == "false"
     assert json.loads(again.outputs["outputs-json"])["a"] == server.by_name("a")[0]["fine_tuned_model"]
     assert server.creates == 2
+
+    stand.tips["main"] = "e" * 40
+    old = act.play("push", event, SECRETS, code=1)
+    assert "is no longer the newest commit of main" in old.log
+    assert server.creates == 2
     assert [path.name for path in act.home.glob("act/act/*/tmp/*")] == []
 
 
 def test_a_schedule_fails_once_there_is_drift(repo: Repo, act: Act, server: Recording) -> None:
     repo.spec("a", **LONG)
-    commit(repo)
+    repo.commit()
     repo.apply()
     assert act.play("schedule", {}, SECRETS).outputs["drift"] == "0"
     [job] = server.jobs()
@@ -128,9 +132,9 @@ def test_a_pull_request_from_a_fork_needs_no_key_and_no_comment(
     repo: Repo, act: Act, stand: Stand, server: Recording
 ) -> None:
     stand.fault = lambda method, _: None if method == "GET" else 403
-    git(repo, "switch", "-q", "-c", "change")
+    repo.git("switch", "-q", "-c", "change")
     repo.spec("a")
-    commit(repo)
+    repo.commit()
     played = act.play("pull_request", pull_request(repo, source="mallory/models"), {"GITHUB_TOKEN": TOKEN})
     assert (played.outputs["offline"], played.outputs["create"]) == ("true", "1")
     assert "No comment could be kept up to date" in played.log
@@ -141,11 +145,10 @@ def test_a_pull_request_from_a_fork_needs_no_key_and_no_comment(
 def test_three_hundred_changes_fit_into_the_comment_and_all_are_in_the_artifact(
     repo: Repo, act: Act, stand: Stand
 ) -> None:
-    workflow = repo.root / ".github/workflows/fine-tuning-plan.yml"
-    workflow.write_text(workflow.read_text(encoding="utf-8").replace("command: plan", "plan-artifact: the plan"))
+    rewrite(repo, "plan", "command: plan", "plan-artifact: the plan")
     repo.spec("many", matrix={"seed": list(range(300))}, suffix="s" * 40)
-    git(repo, "switch", "-q", "-c", "change")
-    commit(repo)
+    repo.git("switch", "-q", "-c", "change")
+    repo.commit()
     assert act.play("pull_request", pull_request(repo), SECRETS).outputs["create"] == "300"
     [body] = stand.bodies()
     assert len(body) <= LONGEST
@@ -157,10 +160,7 @@ def test_three_hundred_changes_fit_into_the_comment_and_all_are_in_the_artifact(
 def test_a_runner_without_internet_installs_from_wheels_and_only_once(tmp_path: Path, repo: Repo) -> None:
     checkout = SmallAction.make(tmp_path / "small")
     act = Act(tmp_path / "act", repo.root, checkout.root, "http://127.0.0.1:9")
-    workflow = repo.root / ".github/workflows/fine-tuning-apply.yml"
-    text = workflow.read_text(encoding="utf-8")
-    workflow.write_text(text.replace("command: auto", f"wheelhouse: {checkout.wheelhouse}"), encoding="utf-8")
-    commit(repo)
+    rewrite(repo, "apply", "command: auto", f"wheelhouse: {checkout.wheelhouse}")
     for _ in range(2):
         assert "reconciler of the checkout 42 ci" in act.play("push", {}, {}).log
         shutil.rmtree(checkout.wheelhouse, ignore_errors=True)
