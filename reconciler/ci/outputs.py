@@ -8,6 +8,7 @@ from pathlib import Path
 from reconciler.ci.finished import Finished
 from reconciler.plan.model import Action
 from reconciler.report.document import to_text
+from reconciler.report.words import costs
 
 _LARGEST = 512 * 1024
 
@@ -29,6 +30,7 @@ def outputs(
         **{action.value: str(plan.summary[action]) if plan else "" for action in Action},
         "fingerprint": live.fingerprint if live else "",
         "offline": ("true" if plan.compared else "false") if plan else "",
+        "cost-estimate": costs(plan) if plan else "",
         "plan-file": str(plan_file) if plan_file else "",
         "plan-json": str(plan_json) if plan_json else "",
         "outputs-json": models if len(models) <= _LARGEST else "",

@@ -33,6 +33,7 @@ from reconciler.errors import MissingKey, NotAuthenticated, ReconcilerError, Usa
 from reconciler.history.compare import compare
 from reconciler.history.git import Git, GitFailed
 from reconciler.loop import refuse_unsafe, run_once
+from reconciler.plan.cost import priced
 from reconciler.plan.limits import budget_limit
 from reconciler.plan.model import Plan
 from reconciler.report.document import to_text
@@ -138,8 +139,10 @@ def _compared(run: Run) -> None:
         raise ReconcilerError(f"The base of this pull request cannot be read: {error}.") from error
     selects = run.which.to_options(repository).selects
     changes = [change for change in changes if selects(change.name)]
-    beyond = budget_limit(changes, {spec.name: spec for spec in specs}, repository.config.policy.budget)
-    run.found(plan=replace(Plan.of(run.finished.owner, "", changes, beyond), compared=True))
+    policy, named = repository.config.policy, {spec.name: spec for spec in specs}
+    beyond = budget_limit(changes, named, policy.budget)
+    plan = Plan.of(run.finished.owner, "", priced(changes, named, policy.prices), beyond)
+    run.found(plan=replace(plan, compared=True))
 
 
 def _apply(run: Run) -> int:

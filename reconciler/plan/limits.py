@@ -13,7 +13,7 @@ from reconciler.spec.desired import Desired
 from reconciler.spec.policy import Budget, MaxActive, MaxPrune
 
 
-def _matches(model: str, pattern: str) -> bool:
+def matches(model: str, pattern: str) -> bool:
     """Whether a model, or the one it was fine-tuned from (``ft:MODEL:…``), is named by a pattern or its alias."""
     base = model.removeprefix("ft:").partition(":")[0]
     return any(fnmatchcase(m, pattern) or is_snapshot_of(m, pattern) for m in (model, base))
@@ -30,7 +30,7 @@ class _Slots:
     ahead: int = 0
 
     def concerns(self, model: str) -> bool:
-        return _matches(model, self.pattern)
+        return matches(model, self.pattern)
 
     @property
     def full(self) -> bool:
@@ -57,7 +57,7 @@ def admit(
 def _slots(active: Sequence[ObservedJob], limit: MaxActive) -> list[_Slots]:
     slots = [_Slots("slots", "*", limit.total, len(active))] if limit.total is not None else []
     for pattern, count in sorted(limit.models.items()):
-        used = sum(_matches(job.model, pattern) for job in active)
+        used = sum(matches(job.model, pattern) for job in active)
         slots.append(_Slots(f"slots of {pattern}", pattern, count, used))
     return slots
 
@@ -109,7 +109,7 @@ def budget_limit(changes: Sequence[Change], desired: Mapping[str, Desired], budg
 
     Those that still wait (for a slot, a base, a predecessor) count too: ``apply --wait`` buys them under this plan.
     """
-    creates = [c for c in changes if c.action is Action.CREATE or (c.action is Action.WAIT and c.job_id is None)]
+    creates = [c for c in changes if c.buys]
     if budget.creates is not None and len(creates) > budget.creates:
         later = sum(c.action is Action.WAIT for c in creates)
         yield (

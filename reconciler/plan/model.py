@@ -48,14 +48,23 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """An estimate of what a job costs: of its training tokens, and of the amount in a currency of three letters."""
+
+    tokens: int
+    amount: float
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happens to one job, or to one spec that has none yet, and why.
 
     ``revision`` and ``attempt`` are those of the job acted on (for ``create``: of the job to come). ``model`` is the
     base model a create sends, chains resolved. ``requires`` names the spec whose job must exist before this change
     may run: a predecessor is cancelled only once its successor exists. ``notes`` are facts worth a line that change
-    nothing. ``depth`` is how many models of other specs must be made first: a cascade is shown in the order in which it
-    would run.
+    nothing. ``cost`` is there for a job to come whose model has a price. ``depth`` is how many models of other specs
+    must be made first: a cascade is shown in the order in which it would run.
     """
 
     name: str
@@ -68,7 +77,13 @@ class Change:
     model: str | None = None
     requires: str | None = None
     notes: tuple[str, ...] = ()
+    cost: Cost | None = None
     depth: int = 0
+
+    @property
+    def buys(self) -> bool:
+        """Whether a job comes of it: now, or once what it waits for is there."""
+        return self.action is Action.CREATE or (self.action is Action.WAIT and self.job_id is None)
 
     @property
     def order(self) -> tuple[int, int, str, str]:
@@ -152,7 +167,15 @@ class Plan:
     @property
     def intends(self) -> bool:
         """Whether applying it does anything, or will, once what a spec without a job waits for is there."""
-        return self.has_changes or any(c.action is Action.WAIT and c.job_id is None for c in self.changes)
+        return self.has_changes or any(c.buys for c in self.changes)
+
+    @cached_property
+    def costs(self) -> dict[str, float]:
+        """What all jobs to come cost by currency, estimated, as far as their models have a price."""
+        totals: dict[str, float] = {}
+        for cost in (c.cost for c in self.changes if c.cost):
+            totals[cost.currency] = totals.get(cost.currency, 0.0) + cost.amount
+        return dict(sorted(totals.items()))
 
     def shows(self, change: Change) -> bool:
         """Whether a report has a line for a change: one that does nothing has, where settings of the spec differ."""

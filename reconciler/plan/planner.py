@@ -10,6 +10,7 @@ from graphlib import TopologicalSorter
 
 from reconciler.observe.state import Observed, ObservedJob, counting
 from reconciler.plan.chain import Base, resolve
+from reconciler.plan.cost import priced
 from reconciler.plan.limits import admit, budget_limit, prune_limit
 from reconciler.plan.model import Action, Change, Plan
 from reconciler.plan.permissions import plan_access
@@ -70,6 +71,9 @@ def make_plan(
     changes = admit(changes, specs, observed, policy.max_active)
     created = {c.name for c in changes if c.action is Action.CREATE}
     changes = [c for c in changes if c.requires is None or c.requires in created]
+
+    if policy.prices:
+        changes = priced(changes, specs, policy.prices)
 
     unsafe = [*_unsafe(prunes, observed, policy, options), *budget_limit(changes, specs, policy.budget)]
     access = [a for a in plan_access(desired, bound, observed, policy) if options.selects(a.name)]

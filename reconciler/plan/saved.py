@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.errors import StalePlan
-from reconciler.plan.model import Access, Action, Change, Difference, Plan
+from reconciler.plan.model import Access, Action, Change, Cost, Difference, Plan
 from reconciler.plan.planner import Options
 from reconciler.spec.desired import Desired
 from reconciler.spec.policy import MaxPrune, Policy
@@ -109,6 +109,7 @@ def _read(document: Mapping[str, Any]) -> SavedPlan:
                 "action": Action(change["action"]),
                 "diff": tuple(Difference(**d) for d in change["diff"]),
                 "notes": tuple(change["notes"]),
+                "cost": Cost(**change["cost"]) if change.get("cost") else None,
             }
         )
         for change in document["changes"]

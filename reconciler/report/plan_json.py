@@ -8,7 +8,7 @@ from typing import Any
 from reconciler.apply.model import Outcome
 from reconciler.apply.permissions import Granted
 from reconciler.errors import ApiError, ReconcilerError
-from reconciler.plan.model import Access, Change, Difference, Plan
+from reconciler.plan.model import Access, Change, Cost, Difference, Plan
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -39,6 +39,7 @@ def _document(plan: Plan, changes: list[dict[str, Any]], access: list[dict[str, 
         "fingerprint": plan.fingerprint,
         "warnings": list(plan.warnings),
         "unsafe": list(plan.unsafe),
+        "cost": {currency: round(amount, 6) for currency, amount in plan.costs.items()},
     }
 
 
@@ -55,7 +56,12 @@ def change_json(change: Change) -> dict[str, Any]:
         "model": change.model,
         "requires": change.requires,
         "notes": list(change.notes),
+        "cost": _cost_json(change.cost),
     }
+
+
+def _cost_json(cost: Cost | None) -> dict[str, Any] | None:
+    return None if cost is None else {"tokens": cost.tokens, "amount": round(cost.amount, 6), "currency": cost.currency}
 
 
 def access_json(access: Access) -> dict[str, Any]:

@@ -50,14 +50,32 @@ def conclusion(plan: Plan) -> str:
     if plan.summary[Action.NONE] == len(plan.changes) and not plan.has_changes:
         return f"No changes. {matching(len(plan.changes))}."
     if not plan.has_changes:
-        return f"Nothing to apply: {counts(plan.summary)}."
-    return f"Plan: {', '.join([counts(plan.summary), *access_counts(plan)])}."
+        return f"Nothing to apply: {counts(plan.summary)}.{_costs(plan)}"
+    return f"Plan: {', '.join([counts(plan.summary), *access_counts(plan)])}.{_costs(plan)}"
 
 
 def _compared(plan: Plan) -> str:
     if not plan.has_changes:
         return "No changes against the base branch."
-    return f"Against the base branch: {counts(plan.summary)}."
+    return f"Against the base branch: {counts(plan.summary)}.{_costs(plan)}"
+
+
+def money(amount: float, currency: str) -> str:
+    """Return ``12.50 USD``; what is less than a hundredth but more than nothing says so."""
+    return f"under 0.01 {currency}" if 0 < amount < 0.01 else f"{amount:,.2f} {currency}"
+
+
+def costs(plan: Plan) -> str:
+    """Return ``12.50 USD``, each currency by itself: what the jobs to come cost; empty where no model has a price."""
+    return ", ".join(money(amount, currency) for currency, amount in plan.costs.items())
+
+
+def _costs(plan: Plan) -> str:
+    if not plan.costs:
+        return ""
+    unknown = sum(c.buys and c.cost is None for c in plan.changes)
+    rest = f", and {unknown} {'job' if unknown == 1 else 'jobs'} without a price" if unknown else ""
+    return f" Estimated cost: {costs(plan)}{rest}."
 
 
 def revision(digest: str | None, attempt: int | None) -> str:

@@ -17,7 +17,7 @@ from reconciler.spec.documents import Path
 from reconciler.spec.faults import did_you_mean, dotted, faults
 from reconciler.spec.model import FLAT, IN_WORDS, OneLine, Section, Spec
 from reconciler.spec.overlay import merge
-from reconciler.spec.policy import Policy
+from reconciler.spec.policy import CURRENCY, Policy
 from reconciler.spec.remote import git_remote
 from reconciler.spec.tree import CONFIG
 
@@ -30,6 +30,7 @@ OVERRIDABLE = frozenset({*Spec.model_fields, *FLAT, "matrix"} - {"name", "adopt"
 """What an environment may change in every spec."""
 
 _ENVIRONMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+IN_WORDS[CURRENCY] = "three capital letters, such as USD"
 IN_WORDS[_ENVIRONMENT] = "a name of letters, digits, dots, dashes and underscores"
 
 
@@ -103,7 +104,7 @@ class Server(_Connection):
 
 
 def _long_forms(policy: object) -> object:
-    """Accept ``max_active: 3``, ``max_prune: 5`` and ``max_prune: 30%``."""
+    """Accept ``max_active: 3``, ``max_prune: 5``, ``max_prune: 30%`` and a number as a price."""
     if not isinstance(policy, Mapping):
         return policy
     result = dict(policy)
@@ -116,6 +117,8 @@ def _long_forms(policy: object) -> object:
         if not (found := re.fullmatch(r"(\d{1,3})\s*%", prune)):
             raise ValueError("max_prune must be a number, a share such as 30%, or {count, share}")
         result["max_prune"] = {"share": int(found[1]) / 100}
+    if isinstance(prices := result.get("prices"), Mapping):
+        result["prices"] = {m: {"per_million": p} if type(p) in (int, float) else p for m, p in prices.items()}
     return result
 
 

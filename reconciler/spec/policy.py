@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+CURRENCY = r"^[A-Z]{3}$"
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,8 +37,15 @@ class Budget(_Section):
     tokens: Annotated[int, Field(ge=0)] | None = None
 
 
+class Price(_Section):
+    """What a million training tokens cost, for estimates."""
+
+    per_million: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    currency: Annotated[str, Field(pattern=CURRENCY)] = "USD"
+
+
 class Policy(_Section):
-    """The limits of a repository. Short forms (a number for ``max_active`` or ``max_prune``) are the loader's."""
+    """The limits of a repository. Short forms (a number for ``max_active`` or a price) are the loader's."""
 
     allowed_models: tuple[str, ...] = ()
     max_active: MaxActive = MaxActive()
@@ -45,4 +54,7 @@ class Policy(_Section):
     permissions: Annotated[
         tuple[str, ...], Field(description="Projects (or globs) whose access specs alone decide on.")
     ] = ()
+    prices: Annotated[
+        dict[str, Price], Field(description="By model (a name or glob): what a million training tokens cost.")
+    ] = {}
     on_cancelled: Literal["block", "recreate"] = "block"

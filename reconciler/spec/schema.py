@@ -90,6 +90,9 @@ def config_schema() -> dict[str, Any]:
             {"$ref": "#/$defs/MaxPrune"},
         ]
     }
+    policy["prices"]["additionalProperties"] = {
+        "anyOf": [{"type": "number", "minimum": 0}, {"$ref": "#/$defs/Price"}],
+    }
     schema["$defs"]["Environment"]["properties"]["overrides"]["propertyNames"] = {"enum": sorted(OVERRIDABLE)}
     return {"$schema": _DIALECT, "title": "reconciler.yaml", **_tidy(schema)}
 

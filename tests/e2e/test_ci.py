@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -235,3 +236,24 @@ def test_every_setting_can_be_a_variable(repo: Repo, runner: Runner, stand: Stan
     assert stand.requests == []
     assert runner.outputs()["create"] == "2"
     assert runner.outputs()["plan-file"] == str(Path("out here/saved.plan"))
+
+
+def test_what_jobs_will_cost_is_told_wherever_a_plan_is(repo: Repo, runner: Runner, stand: Stand) -> None:
+    repo.write("reconciler.yaml", f"owner: {OWNER}\npolicy: {{prices: {{'gpt-4.1-nano-*': 10000}}}}\n")
+    priced = replace(runner, base=repo.commit())
+    repo.spec("b", model="simulated-slow")
+    done = ci(repo, priced.pull_request())
+    cost = runner.outputs()["cost-estimate"]
+    amount, currency = cost.split()
+    assert (currency, float(amount) > 0) == ("USD", True)
+    conclusion = f"Plan: 2 to create. Estimated cost: {cost}, and 1 job without a price."
+    assert conclusion in done.out
+    assert f"### {conclusion}" in runner.summary
+    assert f"### {conclusion}" in stand.bodies()[0]
+    [a, b] = json.loads(Path(runner.outputs()["plan-json"]).read_text(encoding="utf-8"))["changes"]
+    assert a["cost"]["amount"] == a["cost"]["tokens"] * 10_000 / 1_000_000
+    assert b["cost"] is None
+    repo.spec("a", seed=2)
+    ci(repo, priced.pull_request(source="mallory/models"))
+    assert conclusion.replace("Plan", "Against the base branch") in runner.summary
+    assert runner.outputs()["cost-estimate"] == cost

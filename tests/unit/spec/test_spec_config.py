@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.errors import SpecError, UsageError
 from reconciler.spec.config import Config, Server, ServerProfile, load_config, resolve_owner
-from reconciler.spec.policy import Budget, MaxActive, MaxPrune, Policy
+from reconciler.spec.policy import Budget, MaxActive, MaxPrune, Policy, Price
 from reconciler.spec.remote import git_remote, repository
 
 FULL = """\
@@ -75,6 +75,11 @@ def test_an_unknown_environment_is_said_with_the_way_to_make_one() -> None:
     [
         ("policy: {max_active: 3}", Policy(max_active=MaxActive(total=3))),
         ("policy: {max_prune: 0}", Policy(max_prune=MaxPrune(count=0))),
+        ("policy: {prices: {m: 0.5}}", Policy(prices={"m": Price(per_million=0.5)})),
+        (
+            "policy: {prices: {m: {per_million: 3, currency: EUR}}}",
+            Policy(prices={"m": Price(per_million=3, currency="EUR")}),
+        ),
         ("policy: {max_prune: 30 %}", Policy(max_prune=MaxPrune(share=0.3))),
         ("policy: {max_prune: {share: 1}}", Policy(max_prune=MaxPrune(share=1))),
         ("# nothing said", Policy()),
@@ -100,6 +105,8 @@ def test_without_settings_nothing_is_said(tmp_path: Path) -> None:
         "owner: SECRET\nowner: x",
         "policy: {on_cancelled: SECRET}",
         "policy: {max_prune: SECRET}",
+        "policy: {prices: {m: SECRET}}",
+        "policy: {prices: {m: {per_million: 1, currency: SECRET}}}",
         "environments: {a: {server: {base_url: 'https://SECRET@h/v1'}}}",
     ],
 )
