@@ -8,8 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, closing, contextmanager, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,11 @@ from reconciler.report.style import paint
 from reconciler.spec.config import find_root
 from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
+from reconciler.watch.branch import Branch, Ref, clone_directory
 from reconciler.watch.engine import Level, Terms, Watch
 from reconciler.watch.lock import only_one
 from reconciler.watch.notice import Notice
-from reconciler.watch.snapshot import Pinned, Source
+from reconciler.watch.snapshot import Pinned, Snapshot, Source
 from reconciler.watch.tempo import Tempo
 from reconciler.watch.voice import Voice
 from reconciler.watch.worktree import WorkTree
@@ -46,6 +47,8 @@ _PATIENCE = 20.0
 """Seconds in which a look in progress may end once a signal has come."""
 _SHORTEST_LOCAL = 0.5
 """Seconds between two looks at least, at the embedded server: it is near, and its jobs are short."""
+_MOST_OFTEN = 15.0
+"""Seconds between two questions to a git remote, at least."""
 _STYLES = {"info": "", "warning": "warn", "error": "bad"}
 
 
@@ -53,8 +56,25 @@ _STYLES = {"info": "", "warning": "warn", "error": "bad"}
 class _Asked:
     """What the command line says beside specs and server."""
 
-    terms: Terms
+    level: str
+    interval: float
     auto_approve: bool
+    max_create: int | None
+    url: str | None
+    ref: str
+    looks: int | None
+
+    @property
+    def terms(self) -> Terms:
+        """What the watch may do."""
+        return Terms(Level(self.level), Tempo(self.interval), self.max_create, self.looks)
+
+    @property
+    def followed(self) -> Ref | None:
+        """The ref to follow instead of files."""
+        if self.url is None:
+            return None
+        return Ref(str(Path(self.url).absolute()) if Path(self.url).is_dir() else self.url, self.ref)
 
 
 @click.command()
@@ -73,19 +93,14 @@ class _Asked:
 )
 @click.option("--auto-approve", is_flag=True, help="Start new runs without asking; without a terminal they wait.")
 @click.option("--max-create", type=click.IntRange(1), metavar="N", help="Start at most so many runs in one look.")
+@click.option("--git", "url", metavar="URL|PATH", help="Follow a branch of this repository, apart from any work tree.")
+@click.option("--ref", default="main", show_default=True, metavar="NAME", help="The branch or tag; with --git.")
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
-def command(
-    where: Where,
-    which: Which,
-    level: str,
-    interval: float,
-    auto_approve: bool,
-    max_create: int | None,
-    looks: int | None,
-) -> None:
+def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
 
-    A file with an error is read as it was when it was last good. New runs are asked about, unless --auto-approve.
+    A file with an error is read as it was when it was last good. New runs are asked about, unless --auto-approve. With
+    --git, PATHS are those of the branch.
     """
     if which.recreate:
         raise UsageError(
@@ -93,29 +108,24 @@ def command(
         )
     if "-" in where.paths:
         raise UsageError("Standard input cannot be watched.", hint="Give files or directories.")
-    terms = Terms(Level(level), Tempo(interval), max_create, looks)
-    run_async(_watch(where, which, _Asked(terms, auto_approve)))
+    run_async(_watch(where, which, _Asked(**options)))
 
 
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
     voice = Voice(_write)
-    directory = find_root(Path(where.paths[0])) / STATE
     async with AsyncExitStack() as stack:
-        tree = stack.enter_context(closing(WorkTree(where.paths, where.environment, cache_file=directory / "cache.db")))
-        snapshot = await tree.read()
-        changes = asked.terms.level is not Level.OBSERVE
-        stack.enter_context(only_one(directory, where.environment) if changes else nullcontext())
-        cache = stack.enter_context(closing(Cache(directory / "cache.db")))
+        specs = await stack.enter_async_context(_specs(where, asked))
+        snapshot = specs.first
+        cache = stack.enter_context(closing(Cache(specs.state / "cache.db")))
         session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, _client))
         bench = _Bench(session, where, which, voice)
         follows = asked.terms.level is not Level.HEAL
-        source: Source = tree if follows else Pinned(snapshot)
         terms = asked.terms
         if session.server == LOCAL:
             terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
         asking = Asking(voice, auto=asked.auto_approve, pose=_pose if sys.stdin.isatty() else None)
-        watch = Watch(source, bench, terms, asking, voice)
-        notice = Notice(lambda: tree.files if follows else (), watch.stirred, lambda why: _unable(voice, why))
+        watch = Watch(specs.source if follows else Pinned(snapshot), bench, terms, asking, voice)
+        notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
         voice.say(_beginning(session, terms), event="start")
         if sys.stdin.isatty():
@@ -123,6 +133,40 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         with _ending(watch, voice):
             await watch.run(notice.arm)
         voice.say("Ended. The jobs go on; the next run looks at what is there.", event="end")
+
+
+@dataclass(frozen=True)
+class _Specs:
+    """Where specs come from, which files to watch, and the directory for locks, caches and the embedded server."""
+
+    source: Source
+    first: Snapshot
+    files: Callable[[], Iterable[str]]
+    state: Path
+
+
+@asynccontextmanager
+async def _specs(where: Where, asked: _Asked) -> AsyncIterator[_Specs]:
+    """Open and read what is followed, alone: a clone from the start, a work tree once it is known to be one."""
+    if followed := asked.followed:
+        clone = clone_directory(followed, where.environment, os.environ)
+
+        def make() -> WorkTree:
+            return _tree([str(clone / path) for path in where.paths], where, clone, clone, whole=True)
+
+        branch = Branch(followed, clone, make, every=min(_MOST_OFTEN, asked.interval))
+        with only_one(clone / STATE, where.environment), closing(branch):
+            yield _Specs(branch, await branch.read(), list, clone / STATE)
+        return
+    root = find_root(Path(where.paths[0]))
+    with closing(_tree(where.paths, where, Path.cwd(), root)) as tree:
+        first = await tree.read()
+        with nullcontext() if asked.level == Level.OBSERVE else only_one(root / STATE, where.environment):
+            yield _Specs(tree, first, lambda: tree.files, root / STATE)
+
+
+def _tree(paths: Sequence[str], where: Where, cwd: Path, root: Path, *, whole: bool = False) -> WorkTree:
+    return WorkTree(paths, where.environment, cwd=cwd, cache_file=root / STATE / "cache.db", whole=whole)
 
 
 def _client(server: Server) -> Client:

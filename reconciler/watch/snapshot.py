@@ -14,7 +14,8 @@ class Snapshot:
 
     ``problems`` say what is wrong with files, and what stands in their place. ``unsure`` is why a spec that is missing
     may not be gone: as long as there is a reason, no job is cancelled for having lost its spec. ``again`` is when to
-    read anew, in seconds from now, None where nothing is expected. ``notes`` are said once.
+    read anew, in seconds from now, None where nothing is expected. ``notes`` are said once. ``at`` says which version
+    of the specs this is, where they have versions.
     """
 
     repository: Repository
@@ -22,6 +23,7 @@ class Snapshot:
     unsure: tuple[str, ...] = ()
     again: float | None = None
     notes: tuple[str, ...] = ()
+    at: str = ""
 
 
 class Source(Protocol):

@@ -69,6 +69,8 @@ class Voice:
         lost = [why for why in snapshot.unsure if why not in snapshot.problems]
         if snapshot.again is None:  # what is over in a moment is not worth a word
             self.topic("unsure", "; ".join(lost), over="No directory is missing any more.")
+        if snapshot.at:
+            self.topic("version", snapshot.at, "info")
         for note in snapshot.notes:
             self.topic(f"note {note}", note)
 

@@ -39,7 +39,8 @@ T = TypeVar("T")
 class WorkTree:
     """Reads the specs of paths again and again; ``cache_file`` is where facts of training files are kept.
 
-    ``clock`` is monotonic, ``now`` gives Unix seconds.
+    In a tree that is ``whole`` at any moment nobody writes: what is missing is gone. ``clock`` is monotonic, ``now``
+    gives Unix seconds.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class WorkTree:
         *,
         cwd: Path | None = None,
         cache_file: Path | None = None,
+        whole: bool = False,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -58,6 +60,7 @@ class WorkTree:
         self._root = find_root(self._cwd / paths[0], self._cwd)
         self._config = str(self._root / CONFIG)
         self._cache = Cache(cache_file)
+        self._whole = whole
         self._clock, self._now = clock, now
         self._thread = ThreadPoolExecutor(1, "specs")  # one: the cache belongs to the thread that opened it
         self._good: dict[str, bytes] = {}
@@ -114,7 +117,7 @@ class WorkTree:
         marks = self._mark()
         if self._last is not None and marks == self._marks and self._last.again is None and not self._last.unsure:
             return self._last
-        data = _Whole(DataFiles(self._root, self._cache), self._now, first=self._last is None)
+        data = _Settled(DataFiles(self._root, self._cache), self._now, believing=self._whole or self._last is None)
         try:
             if self._last is not None and marks[self._config] is None and self._marks[self._config]:
                 raise UsageError(f"{CONFIG} has vanished.")
@@ -138,7 +141,7 @@ class WorkTree:
         words = [f"{line} (the last good specs and settings stand in their place)" for line in str(error).splitlines()]
         return Snapshot(last.repository, tuple(words), unsure=(words[0],))
 
-    def _load(self, data: _Whole) -> tuple[Repository, list[str]]:
+    def _load(self, data: _Settled) -> tuple[Repository, list[str]]:
         """Load what can be loaded: a file with an error as it was when last good, else not at all."""
         instead: dict[str, bytes] = {}
         problems: dict[Problem, str] = {}
@@ -172,8 +175,10 @@ class WorkTree:
             return b"", "this file is left out, and its jobs are left alone"
         return good, "the last good version of this file stands in its place"
 
-    def _judged(self, repository: Repository, problems: Sequence[str], data: _Whole) -> Snapshot:
+    def _judged(self, repository: Repository, problems: Sequence[str], data: _Settled) -> Snapshot:
         """Decide which of the missing names are gone."""
+        if self._whole:
+            return Snapshot(repository, tuple(problems), tuple(problems), notes=repository.warnings)
         names, now = {spec.name for spec in repository.desired}, self._clock()
         unsure = [*problems, *self._lost_directories(repository)]
         missing = self._names - names
@@ -198,18 +203,18 @@ class WorkTree:
                 self._directories[path] = mark
 
 
-class _Whole:
+class _Settled:
     """Training files, but none that is still being written. ``paths`` are all that were asked for."""
 
-    def __init__(self, files: DataFiles, now: Callable[[], float], *, first: bool) -> None:
-        self._files, self._now, self._first = files, now, first
+    def __init__(self, files: DataFiles, now: Callable[[], float], *, believing: bool) -> None:
+        self._files, self._now, self._believing = files, now, believing
         self.paths: set[str] = set()
         self.busy = False
 
     def inspect(self, path: str, method: MethodType, *, minimum: int = 10) -> FileFacts:
         self.paths.add(path)
         facts = self._files.inspect(path, method, minimum=minimum)
-        mark = None if self._first else _mark_of(path)
+        mark = None if self._believing else _mark_of(path)
         if mark is not None and 0 <= self._now() - mark[3] / 1e9 < SETTLED:
             self.busy = True
             raise DataError("is still being written")

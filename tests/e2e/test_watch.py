@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ class Watching:
 
     def __init__(self, repo: Repo, *arguments: str, form: str = "text") -> None:
         self.repo = repo
-        self._files = [repo.root.parent / "out.txt", repo.root.parent / "err.txt"]
+        self._files = [repo.root / ".out.txt", repo.root / ".err.txt"]
         with contextlib.ExitStack() as stack:
             out, err = (stack.enter_context(file.open("w")) for file in self._files)
             self.process = subprocess.Popen(
@@ -133,6 +134,36 @@ def test_observing_reports_drift_and_changes_nothing(tmp_path: Path, server: Rec
     assert {"event": "drift", "spec": "a", "level": "warning"}.items() <= lines[-2].items()
 
 
+def test_a_branch_is_followed_apart_from_any_work_tree(tmp_path: Path, server: Recording) -> None:
+    repo = Repo.make(tmp_path / "repo", server.url, XDG_CACHE_HOME=str(tmp_path / "cache"))
+    repo.spec("a")
+    git(repo.root, "init", "--quiet", "--initial-branch", "main")
+    commit(repo.root)
+    with watching(replace(repo, root=tmp_path), "--git", "repo", "--auto-approve") as watch:
+        server.until("a", "succeeded")
+        repo.spec("b", **LONG)
+        time.sleep(2.5)
+        assert server.by_name("b") == []
+        commit(repo.root)
+        server.until("b", "running")
+        repo.remove("b")
+        commit(repo.root)
+        server.until("b", "cancelled")
+        assert watch.end().code == 0
+    assert not (tmp_path / ".reconciler").exists()
+    assert not (repo.root / ".reconciler").exists()
+
+
+def git(root: Path, *arguments: str) -> None:
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(root), *who, *arguments], check=True)
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "a change")
+
+
 def test_without_a_terminal_and_a_word_nothing_is_bought(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url)
     repo.spec("a")
@@ -195,12 +226,13 @@ def test_a_second_watch_of_a_work_tree_is_refused(tmp_path: Path, server: Record
         (["-"], 64, "cannot be watched"),
         (["--interval", "0"], 64, "--interval"),
         (["nowhere"], 64, "nowhere"),
+        (["--git", "nowhere"], 1, "main cannot be fetched"),
         (["--server", "http://127.0.0.1:1/v1", "--owner", ""], 0, ""),
     ],
 )
 def test_what_cannot_be_watched_is_refused_in_words(
     tmp_path: Path, server: Recording, arguments: list[str], code: int, words: str
 ) -> None:
-    repo = Repo.make(tmp_path / "repo", server.url)
+    repo = Repo.make(tmp_path / "repo", server.url, XDG_CACHE_HOME=str(tmp_path / "cache"))
     result = repo.run("watch", "--looks", "1", *arguments, code=code)
     assert words in result.err
