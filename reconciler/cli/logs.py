@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +10,7 @@ from datetime import UTC, datetime
 
 from reconciler.cli.say import say
 from reconciler.cli.secrets import SECRETS
+from reconciler.report.document import to_text
 from reconciler.report.escape import clean
 from reconciler.report.progress import Lines
 
@@ -49,7 +49,7 @@ class JsonLines(logging.Formatter):
         for name, value in fields.items():
             if value is not None:
                 line[name] = SECRETS.redact(value) if isinstance(value, str) else value
-        return json.dumps(line)
+        return to_text(line, indent=None).rstrip()
 
 
 def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:

@@ -8,11 +8,12 @@ from typing import Any
 
 
 def to_text(document: object, *, indent: int | None = 2) -> str:
-    """Return JSON with a final line break, in ASCII alone: no text in it can reach a terminal as a command.
+    """Return JSON with a final line break, in ASCII alone: no text in it is a command to a terminal or the log of a CI.
 
     Numbers that JSON cannot say (servers do report a loss of NaN) become null. ``indent`` None is one line.
     """
-    return json.dumps(_sayable(document), indent=indent, ensure_ascii=True, allow_nan=False) + "\n"
+    text = json.dumps(_sayable(document), indent=indent, ensure_ascii=True, allow_nan=False)
+    return text.replace("##", "#\\u0023") + "\n"
 
 
 def _sayable(value: Any) -> Any:  # noqa: ANN401 - JSON is anything

@@ -14,8 +14,8 @@ LIMIT = 2_000
 _MARKUP = re.compile(r"[\\`*_\[\]<>&|~{}$^@#!%]|:(?=//|[\w+-]+:)|www(?=\.)|GH(?=-\d)", re.IGNORECASE)
 _BLOCK = re.compile(r"[-+=]|\d(?=\d{0,8}[.)])")
 """What makes a list or a heading where a line begins with it."""
-_ORDER = re.compile(r"^( *)(:(?=:[A-Za-z])|#(?=#\w*\[))")
-"""How a line begins that the log of a CI obeys: ``::error::``, ``##[group]``, ``##vso[task.setvariable]``."""
+_ORDER = re.compile(r"^( *):(?=:[A-Za-z])|#(?=#\w*\[)")
+"""What the log of a CI obeys: ``::error::`` where a line begins, ``##[group]`` and ``##vso[x]`` wherever they stand."""
 _REFERENCES = frozenset("@#!%&$~:")
 
 
@@ -30,12 +30,12 @@ def clean(text: str, limit: int = LIMIT) -> str:
 def exact(text: str, limit: int = LIMIT) -> str:
     """Return a value on one line, every space kept and a line break shown as ``\\n``; else like :func:`clean`.
 
-    What the log of a CI would obey at the start of a line (``::error::``) begins with an escape too.
+    What the log of a CI would obey (``::error::``, ``##[group]``) begins with an escape too.
     """
     kept = text[: limit + 1]
     if not kept.isprintable():
         kept = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in kept)
-    kept = _ORDER.sub(lambda order: f"{order[1]}\\x{ord(order[2]):x}", kept)
+    kept = _ORDER.sub(lambda order: f"{order[1] or ''}\\x{ord(order[0][-1]):x}", kept)
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 

@@ -54,8 +54,12 @@ def _env(models: Models) -> str:
                 f"The server's model for {exact(name)!r} has a name that no environment file can hold: {exact(model)}",
                 hint="Use --format json.",
             )
-        lines.append(f"# {variable}: no model yet" if model is None else f"{variable}={shlex.quote(model)}")
+        lines.append(f"# {variable}: no model yet" if model is None else f"{variable}={_shell(model)}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _shell(text: str) -> str:
+    return shlex.quote(text).replace("##", "#''#")  # within quotes, which a # always brings: ##[error] is an order
 
 
 def _variable(name: str) -> str:
@@ -64,8 +68,8 @@ def _variable(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Return a string in double quotes, in ASCII, by the escapes that YAML and HCL share."""
-    return '"' + "".join(map(_character, text)) + '"'
+    """Return a string in double quotes, in ASCII, by the escapes that YAML and HCL share. No log of a CI obeys it."""
+    return '"' + "".join(map(_character, text)).replace("##", "#\\u0023") + '"'
 
 
 def _character(character: str) -> str:

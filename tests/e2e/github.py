@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from as_github import read_outputs
+
 REPOSITORY = "acme/models"
 TOKEN = "ghs_never_to_be_shown_4711"
 BOT = "github-actions[bot]"
@@ -36,6 +38,7 @@ class Stand:
     comments: dict[int, dict[str, Any]] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     fault: Fault = lambda _method, _path: None
+    words: str = "@everyone <b>"
     headers: dict[str, str] = field(default_factory=dict)
     last: int = 0
     tips: dict[str, str] = field(default_factory=dict)
@@ -58,7 +61,7 @@ class Stand:
         parts = urlsplit(target.removeprefix(self.prefix))
         self.requests.append((method, parts.path))
         if (status := self.fault(method, parts.path)) is not None:
-            return status, {"message": f"refused with {status} @everyone <b>", "status": str(status)}
+            return status, {"message": f"refused with {status} {self.words}", "status": str(status)}
         if token != f"Bearer {TOKEN}":
             return 401, {"message": "Bad credentials"}
         if parts.path == "/user":
@@ -198,27 +201,4 @@ class Runner:
 
     def outputs(self) -> dict[str, str]:
         """Read outputs as the runner does."""
-        lines = (self.directory / "output").read_text(encoding="utf-8").split("\n")
-        assert lines.pop() == ""
-        values = {}
-        while lines:
-            name, mark = lines.pop(0).split("<<")
-            end = lines.index(mark)
-            values[name] = "\n".join(lines[:end])
-            lines = lines[end + 1 :]
-        return values
-
-
-def heard(stdout: str) -> list[str]:
-    """Return the commands that a runner takes from what a step prints, those that stop and resume it left out."""
-    commands: list[str] = []
-    stopped = None
-    for line in stdout.splitlines():
-        if stopped is not None:
-            stopped = None if line.strip() == f"::{stopped}::" else stopped
-        elif found := re.match(r"\s*::stop-commands::(.*)", line):
-            stopped = found[1]
-        elif re.match(r"\s*::", line) or "##[" in line:
-            commands.append(line)
-    assert stopped is None
-    return commands
+        return read_outputs((self.directory / "output").read_text(encoding="utf-8"))

@@ -108,7 +108,7 @@ class Repo:
             "training_file": "data/train.jsonl",
             "hyperparameters": {"n_epochs": 1},
         }
-        self.write(f"specs/{file or name}.yaml", json.dumps({**spec, **fields}))
+        self.write(f"specs/{file or name}.yaml", json.dumps({**spec, **fields}, ensure_ascii=False))
 
     def git(self, *arguments: str) -> str:
         """Run git, whatever people have set for themselves."""

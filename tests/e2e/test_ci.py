@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from github import LONGEST, Runner, Stand, github, heard
+from as_github import heard
+from github import LONGEST, Runner, Stand, github
 from pipeline import ci
 from program import KEY, OWNER, Repo
 

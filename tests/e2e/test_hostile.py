@@ -39,6 +39,7 @@ TEXTS = (
     "::error file=a,line=1::forged",
     "##[group]forged",
     " ::add-mask::forged",
+    "words ##[error]forged ##vso[task.complete]",
     "\r\n::set-output name=a::forged",
     "\ud800 alone",
     "\x1b]0;title\x07\x9b2J\x90$q\x9c",
@@ -50,6 +51,8 @@ TEXTS = (
     "=cmd|' /C calc'!A0",
     "",
 )
+ORDER = re.compile(r"##\w*\[")
+"""What the log of a CI obeys wherever it stands."""
 FILE = "a\x1b[31m\n::error::forged \u202e<script>`|"
 OUR_TAGS = {"code", "br", "details", "summary", "sub"}
 PAGE_TAGS = {"script", "img", "iframe", "object", "embed", "link", "form", "a"}
@@ -72,7 +75,7 @@ def faults(ended: Ended) -> list[str]:
     for text in (ended.out, ended.err):
         if odd := unprintable(text):
             found.append(f"{ended.call}: {odd}")
-        if any(line.lstrip().startswith(("::", "##[", "##vso[", "| forged")) for line in text.splitlines()):
+        if any(line.lstrip().startswith(("::", "| forged")) for line in text.splitlines()) or ORDER.search(text):
             found.append(f"{ended.call}: a forged line")
     if "--format json" in ended.call and ended.out:
         json.loads(ended.out)
@@ -226,6 +229,8 @@ def test_imported_specs_say_what_was_imported_and_nothing_else(world: Everything
 
 
 def test_the_words_are_really_there(world: Everything) -> None:
+    world.spike.way = "plain"
+    world.call("apply", "--auto-approve", "--wait", "--target", "good", "--server", world.server.url)
     world.spike.way = "values"
     for command in ("events", "checkpoints", "status"):
         assert "forged" in "".join(ended.out for ended in world.calls(command)), command

@@ -24,6 +24,8 @@ ANY_TEXT = st.text(st.characters(), max_size=80)
         ("  ::add-mask::x", r"\x3a:add-mask::x"),
         ("##[group]x", r"\x23#[group]x"),
         ("##vso[task.complete]", r"\x23#vso[task.complete]"),
+        ("a ##[error]b ##[c]", r"a \x23#[error]b \x23#[c]"),
+        ("# a ## b ##c", "# a ## b ##c"),
         ("::1", "::1"),
         ("a ::error::b", "a ::error::b"),
         ("zero\u200bwidth", r"zero\u200bwidth"),
