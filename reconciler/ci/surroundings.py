@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, cast
 
 from reconciler.errors import UsageError
@@ -29,8 +29,8 @@ class Surroundings:
     ``event`` is empty outside of GitHub. ``pull_request`` is a number, for that event only; ``merged`` says that the
     event is its merge, ``fork`` that it comes from another repository, ``branch`` is the one it goes to and ``base``
     that one's commit. ``commit`` is the one that people know: a pull request's own, not the merge that GitHub tries,
-    which is ``tried``. ``output`` and ``summary`` are the files that GitHub reads after the step. ``token`` is
-    GitHub's, a secret.
+    which is ``tried``. ``workflow`` is the file in this repository whose ``job`` runs. ``output`` and ``summary`` are
+    the files that GitHub reads after the step. ``token`` is GitHub's, a secret.
     """
 
     event: str = ""
@@ -50,6 +50,8 @@ class Surroundings:
     workspace: Path | None = None
     output: Path | None = None
     summary: Path | None = None
+    workflow: PurePosixPath | None = None
+    job: str = ""
     runner: bool = False
     token: str | None = field(default=None, repr=False)
 
@@ -132,6 +134,8 @@ def read_surroundings(env: Mapping[str, str], payload: bytes | None) -> Surround
         workspace=_path(env.get("GITHUB_WORKSPACE")),
         output=_path(env.get("GITHUB_OUTPUT")),
         summary=_path(env.get("GITHUB_STEP_SUMMARY")),
+        workflow=_workflow(env.get("GITHUB_WORKFLOW_REF", ""), repository),
+        job=env.get("GITHUB_JOB", ""),
         runner=env.get("GITHUB_ACTIONS") == "true",
         token=env.get("GITHUB_TOKEN") or None,
     )
@@ -153,6 +157,12 @@ def _name_of(head: Mapping[str, Any]) -> str | None:
     """Return the name of the repository that a pull request comes from; a fork may be gone meanwhile."""
     name = _text(_dict(head.get("repo")).get("full_name"))
     return name.lower() if name else None
+
+
+def _workflow(ref: str, repository: str | None) -> PurePosixPath | None:
+    """Return the path in ``OWNER/NAME/PATH@REF``; None where the workflow is another repository's."""
+    found = re.fullmatch(r"([^/]+/[^/]+)/(\.github/workflows/[^/@]+)@.*", ref)
+    return PurePosixPath(found[2]) if found and found[1] == repository else None
 
 
 def _run_url(host: str | None, repository: str | None, run: str) -> str | None:

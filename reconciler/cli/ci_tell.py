@@ -12,11 +12,14 @@ from reconciler.ci.comment import comment, marker
 from reconciler.ci.outputs import output_text, outputs
 from reconciler.ci.sticky import keep
 from reconciler.ci.summary import LARGEST, summary
+from reconciler.ci.surroundings import Surroundings
+from reconciler.ci.token import too_wide
 from reconciler.cli.ci_model import Run
 from reconciler.cli.say import say
 from reconciler.cli.secrets import SECRETS
-from reconciler.errors import HostError
+from reconciler.errors import HostError, SpecError
 from reconciler.report.escape import clean, code, md
+from reconciler.spec.documents import read_bytes
 
 
 def hide(secret: str | None) -> None:
@@ -28,7 +31,7 @@ def hide(secret: str | None) -> None:
 def tell(run: Run) -> None:
     """Tell reviewers; what cannot be told becomes a note in the summary and a warning."""
     around, comment_id = run.around, None
-    notes: list[str] = []
+    notes = _wide(around)
     try:
         comment_id = _comment(run)
     except HostError as error:
@@ -43,6 +46,17 @@ def tell(run: Run) -> None:
     else:
         for note in notes:
             say(f"warning: {clean(note)}", "warning")
+
+
+def _wide(around: Surroundings) -> list[str]:
+    """Warn of a token that may do more than it needs to, where the workflow's file is here."""
+    if around.workflow is None or around.workspace is None:
+        return []
+    try:
+        said = too_wide(read_bytes(str(around.workspace / around.workflow), ""), around.job)
+    except (OSError, SpecError):
+        return []
+    return [said] if said else []
 
 
 def _comment(run: Run) -> int | None:

@@ -258,3 +258,11 @@ def test_what_jobs_will_cost_is_told_wherever_a_plan_is(repo: Repo, runner: Runn
     ci(repo, priced.pull_request(source="mallory/models"))
     assert conclusion.replace("Plan", "Against the base branch") in runner.summary
     assert runner.outputs()["cost-estimate"] == cost
+
+
+def test_a_token_that_may_do_too_much_is_warned_of(repo: Repo, runner: Runner) -> None:
+    repo.write(".github/workflows/ft.yml", "jobs: {reconcile: {runs-on: x, permissions: write-all}}\n")
+    ref = "acme/models/.github/workflows/ft.yml@refs/heads/main"
+    done = ci(repo, runner.pull_request(GITHUB_WORKFLOW_REF=ref, GITHUB_JOB="reconcile"))
+    assert any("::warning::The workflow's token has write-all" in line for line in heard(done.out))
+    assert "token has write-all" in runner.summary
