@@ -30,7 +30,20 @@ if TYPE_CHECKING:
     "--api-key", envvar="RECONCILER_API_KEY", metavar="KEY", help="Clients must send it; better set RECONCILER_API_KEY."
 )
 @click.option("--concurrency", type=click.IntRange(1, 64), default=4, show_default=True, help="Jobs trained at once.")
-@click.option("--trainer", default="simulated", show_default=True, help="What trains: an installed trainer's name.")
+@click.option(
+    "--trainer",
+    envvar="RECONCILER_TRAINER",
+    default="simulated",
+    show_default=True,
+    help="What trains: simulated, or trl, which trains for real.",
+)
+@click.option(
+    "--models",
+    envvar="RECONCILER_MODELS",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The catalogue of models that trl trains.  [default: models.yaml in --directory]",
+)
 @click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
@@ -44,13 +57,14 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Misbehave by the rules of a file, to test against: see docs/chaos.md.",
 )
-def command(
+def command(  # noqa: PLR0913, PLR0917 - one for each option
     directory: Path,
     host: str,
     port: int,
     api_key: str | None,
     concurrency: int,
     trainer: str,
+    models: Path | None,
     speed: float,
     chaos: Path | None,
 ) -> None:
@@ -74,7 +88,7 @@ def command(
             concurrency=concurrency,
             trainer=trainer,
             speed=speed,
-            settings=Settings(api_key=api_key, graders=from_environment(os.environ), chaos=rules),
+            settings=Settings(api_key=api_key, graders=from_environment(os.environ), models=models, chaos=rules),
             ready=lambda url: click.echo(f"Serving {url}{note}"),
         )
     )

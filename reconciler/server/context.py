@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import Request
@@ -24,7 +25,8 @@ class Settings:
     """How the server serves. Sizes are in bytes.
 
     ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
-    says which may run. ``chaos`` makes it misbehave, for tests.
+    says which may run, ``models`` names the trainer's catalogue, None for the usual one. ``chaos`` makes it
+    misbehave, for tests.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -35,6 +37,7 @@ class Settings:
     max_unfinished: int = 10_000
     instance: str = field(default_factory=lambda: secrets.token_hex(16))
     graders: GraderSettings = field(default_factory=GraderSettings)
+    models: Path | None = None
     chaos: Chaos | None = None
 
 

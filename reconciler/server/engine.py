@@ -30,13 +30,13 @@ _CHECKED_AT_ONCE = 50
 
 
 class Engine:
-    """Trains the jobs of a store, up to ``concurrency`` at once. ``clock`` gives Unix seconds."""
+    """Trains the jobs of a store by ``trainer``, up to ``concurrency`` at once. ``clock`` gives Unix seconds."""
 
     def __init__(
         self, store: Store, trainer: Trainer, *, concurrency: int = 4, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._trainer = trainer
+        self.trainer = trainer
         self._concurrency = concurrency
         self._clock = clock
         self._holder = lease.new_holder()
@@ -157,7 +157,7 @@ class Engine:
             if len(self._workers) >= self._concurrency or self._stop.is_set():
                 return
             if job_id not in self._workers and (job := ledger.started(job_id, self._clock())):
-                self._workers[job_id] = Worker(ledger, self._trainer, job, self._clock, self._ended)
+                self._workers[job_id] = Worker(ledger, self.trainer, job, self._clock, self._ended)
                 self._workers[job_id].thread.start()
 
     def _ended(self, fault: StoreError | None) -> None:

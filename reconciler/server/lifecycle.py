@@ -139,6 +139,9 @@ ALIASES: Mapping[str, str] = {
 }
 """Model names that stand for a dated snapshot."""
 
+WELL_KNOWN = sorted({*ALIASES, *ALIASES.values()})
+"""Base models that are listed where a trainer has no list of its own."""
+
 _BASE = re.compile(r"(?!ft:)[A-Za-z0-9][A-Za-z0-9._/@+-]{0,199}")
 _ORGANIZATION = "local"
 

@@ -19,12 +19,15 @@ from reconciler.server.engine import Engine
 from reconciler.server.graders.settings import from_environment
 from reconciler.server.presence import Presence
 from reconciler.server.store import Store
-from reconciler.server.trainers.base import load_trainer
+from reconciler.server.trainers.base import TrainerOptions, load_trainer
 
 IN_PROCESS_URL = "http://local.reconciler/v1"
 _HEALTH_SECONDS = 2.0
 _HEALTH_BYTES = 65_536
 DEFAULT_CONCURRENCY = 4
+DEFAULT_TRAINER = "simulated"
+TRAINER_VARIABLE = "RECONCILER_TRAINER"
+MODELS_VARIABLE = "RECONCILER_MODELS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +41,50 @@ class LocalServer:
 
 @contextlib.asynccontextmanager
 async def open_local(
-    directory: Path, *, concurrency: int = DEFAULT_CONCURRENCY, speed: float = 1.0, trainer: str = "simulated"
+    directory: Path, *, concurrency: int = DEFAULT_CONCURRENCY, speed: float = 1.0
 ) -> AsyncIterator[LocalServer]:
     """Use the server of a directory, for as long as the block lasts.
+
+    The environment names the trainer and its catalogue, as for ``reconciler serve``.
 
     In this process the application trains in threads; at the end they save and stop, and the next command goes on.
 
     Raises:
         StoreError: the directory cannot be used.
-        UsageError: there is no such trainer, or the environment has wrong settings for graders.
+        ReconcilerError: there is no such trainer, it cannot start, or the environment has wrong settings.
     """
     running = await asyncio.to_thread(find_running, directory)
     if running is not None:
         yield LocalServer(running.url, running.api_key)
         return
-    settings = Settings(graders=from_environment(os.environ))
-    async with running_app(directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings) as app:
+    models = os.environ.get(MODELS_VARIABLE)
+    settings = Settings(graders=from_environment(os.environ), models=Path(models) if models else None)
+    trainer = os.environ.get(TRAINER_VARIABLE) or DEFAULT_TRAINER
+    async with running_app(
+        directory,
+        concurrency=concurrency,
+        speed=speed,
+        trainer=trainer,
+        settings=settings,
+    ) as app:
         yield LocalServer(IN_PROCESS_URL, None, app)
 
 
 @contextlib.asynccontextmanager
 async def running_app(
-    directory: Path, *, concurrency: int, speed: float, trainer: str, settings: Settings | None = None
+    directory: Path,
+    *,
+    concurrency: int,
+    speed: float,
+    trainer: str,
+    settings: Settings | None = None,
 ) -> AsyncIterator[FastAPI]:
     """Run an application with its store and engine, for as long as the block lasts."""
-    found = load_trainer(trainer, speed=speed)
+    settings = settings or Settings()
+    options = TrainerOptions(
+        directory, concurrency=concurrency, speed=speed, catalogue=settings.models, graders=settings.graders
+    )
+    found = load_trainer(trainer, options)
     store = await asyncio.to_thread(Store, directory)
     engine = Engine(store, found, concurrency=concurrency)
     engine.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
+from collections.abc import Sequence
 
 from reconciler.api.types import CreateJob
 from reconciler.server import documents, files, jobs, lifecycle
@@ -12,6 +13,7 @@ from reconciler.server.documents import Document
 from reconciler.server.lifecycle import Verb
 from reconciler.server.problems import Problem, not_found, printable
 from reconciler.server.store import Store
+from reconciler.server.trainers.base import JobRefused, Trainer
 
 _SAID = {
     "cancel": "The job has been cancelled",
@@ -19,20 +21,23 @@ _SAID = {
     "resume": "The job is queued again",
 }
 
-_BASES = sorted({*lifecycle.ALIASES, *lifecycle.ALIASES.values()})
 
-
-def create_job(store: Store, body: CreateJob, *, now: float, max_unfinished: int) -> Document:
+def create_job(store: Store, trainer: Trainer, body: CreateJob, *, now: float, max_unfinished: int) -> Document:
     """Add a job.
 
     Raises:
-        Problem: a file or model that it names does not exist, or too many jobs wait.
+        Problem: a file or model that it names does not exist, the trainer cannot do it, or too many jobs wait.
     """
     document = documents.job(
         body, job_id=jobs.new_id("ftjob-"), created_at=int(now), seed=secrets.randbelow(2_147_483_648)
     )
+    with store.read() as db:
+        _check_model(db, document["model"], trainer.bases)
+    try:
+        trainer.check(document)
+    except JobRefused as refused:
+        raise Problem(400, refused.message, code=refused.code, param=refused.param) from refused
     with store.write() as db:
-        _check_model(db, document["model"])
         for param in ("training_file", "validation_file"):
             if document[param] is not None:
                 _check_file(db, document[param], param)
@@ -50,8 +55,8 @@ def create_job(store: Store, body: CreateJob, *, now: float, max_unfinished: int
     return job.document
 
 
-def _check_model(db: sqlite3.Connection, model: str) -> None:
-    if lifecycle.is_base_name(model) or find_model(db, model) is not None:
+def _check_model(db: sqlite3.Connection, model: str, bases: Sequence[str]) -> None:
+    if lifecycle.is_base_name(model) or find_model(db, model, bases) is not None:
         return
     raise Problem(
         400,
@@ -89,9 +94,9 @@ def act(store: Store, job_id: str, verb: Verb, *, now: float) -> Document:
         return jobs.update(db, job, status=status, finished_at=finished, estimated_finish=None)
 
 
-def find_model(db: sqlite3.Connection, model: str) -> Document | None:
-    """Return a model that was made here, a checkpoint that is still kept, or a base model that is listed."""
-    if model in _BASES:
+def find_model(db: sqlite3.Connection, model: str, bases: Sequence[str]) -> Document | None:
+    """Return a model that was made here, a checkpoint that is still kept, or one of ``bases``."""
+    if model in bases:
         return documents.model(model, created=0, owned_by="system")
     row = db.execute("SELECT document FROM models WHERE id = ?", (model,)).fetchone()
     if row is not None:
@@ -101,19 +106,19 @@ def find_model(db: sqlite3.Connection, model: str) -> Document | None:
     return row and documents.model(model, created=json.loads(row[0])["created_at"], owned_by="org-local")
 
 
-def list_models(db: sqlite3.Connection) -> list[str]:
-    """Return the known base models and all that were made here, as they are sent."""
-    bases = [documents.model(name, created=0, owned_by="system") for name in _BASES]
-    return [*map(documents.dump, bases), *(text for (text,) in db.execute("SELECT document FROM models ORDER BY id"))]
+def list_models(db: sqlite3.Connection, bases: Sequence[str]) -> list[str]:
+    """Return the base models and all that were made here, as they are sent."""
+    known = [documents.model(name, created=0, owned_by="system") for name in bases]
+    return [*map(documents.dump, known), *(text for (text,) in db.execute("SELECT document FROM models ORDER BY id"))]
 
 
-def delete_model(db: sqlite3.Connection, model: str) -> None:
+def delete_model(db: sqlite3.Connection, model: str, bases: Sequence[str]) -> None:
     """Delete a model that was made here, or a checkpoint.
 
     Raises:
         Problem: it is a base model, or there is none of this name.
     """
-    if model in _BASES:
+    if model in bases:
         raise Problem(403, f"{model} is a base model and cannot be deleted.", code="permission_denied", param="model")
     deleted = db.execute("DELETE FROM models WHERE id = ?", (model,)).rowcount
     deleted += db.execute("DELETE FROM checkpoints WHERE model = ?", (model,)).rowcount

@@ -90,8 +90,11 @@ class Ledger:
             name = checkpoint["fine_tuned_model_checkpoint"]
             jobs.add_event(db, job.seq, f"Checkpoint created at step {saved.step} with model name: {name}", now=now)
 
-    def succeeded(self, job_id: str, results: files.Stored, *, now: float) -> bool:
-        """The model is made: show it, with the file of its step metrics."""
+    def succeeded(self, job_id: str, results: files.Stored, *, tokens: int | None, now: float) -> bool:
+        """The model is made: show it, with the file of its step metrics.
+
+        ``tokens`` it learnt from; None takes the estimate of when its data was checked.
+        """
         with self._job(job_id, "running") as (db, job):
             if job is None:
                 return False
@@ -109,7 +112,7 @@ class Ledger:
                 fine_tuned_model=model,
                 finished_at=int(now),
                 estimated_finish=None,
-                trained_tokens=job.tokens * epochs,
+                trained_tokens=job.tokens * epochs if tokens is None else tokens,
                 result_files=[results.document["id"]],
             )
             return True

@@ -15,7 +15,16 @@ from reconciler.server.jobs import JobRow
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger, output_model
 from reconciler.server.store import Store, translated
-from reconciler.server.trainers.base import Control, Note, Progress, Step, Trainer, TrainingFailed, TrainingRun
+from reconciler.server.trainers.base import (
+    Control,
+    Note,
+    Progress,
+    Step,
+    Trained,
+    Trainer,
+    TrainingFailed,
+    TrainingRun,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +49,7 @@ class Worker:
         self._ended = ended
         self._control = Control()
         self._pace = Pace()
+        self._tokens: int | None = None
         self.done = False
         self.thread = threading.Thread(target=self._work, name=job.id, daemon=True)
 
@@ -82,6 +92,9 @@ class Worker:
     def _record(self, progress: Progress) -> bool:
         """Write what happened; return whether training is to go on."""
         job_id, now = self._job.id, self._clock()
+        if isinstance(progress, Trained):
+            self._tokens = progress.tokens
+            return True
         if isinstance(progress, Note):
             return self._ledger.noted(job_id, progress, now)
         if isinstance(progress, Step):
@@ -92,7 +105,8 @@ class Worker:
         store, now = self._ledger.store, self._clock()
         with store.read() as db:
             steps = jobs.metrics(db, self._job.seq)
-        self._ledger.succeeded(self._job.id, results.write(store, self._job.id, steps, now), now=now)
+        file = results.write(store, self._job.id, steps, now)
+        self._ledger.succeeded(self._job.id, file, tokens=self._tokens, now=now)
 
     def _fail(self, code: str, message: str, param: str | None) -> None:
         self._ledger.failed(self._job.id, {"code": code, "message": message, "param": param}, now=self._clock())
@@ -157,6 +171,7 @@ def training_run(store: Store, job: JobRow) -> TrainingRun:
         tokens=job.tokens,
         workdir=workdir(store, job.id),
         state=job.state,
+        integrations=document["integrations"],
     )
 
 

@@ -61,7 +61,9 @@ def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
 @router.post("", response_model=JobAnswer)
 def create_job(here: Here, body: Annotated[CreateJob, BeforeValidator(storable), Body()]) -> Response:
     """Create a job. Its data is checked afterwards, by method; bad rows make it fail."""
-    document = operations.create_job(here.store, body, now=here.clock(), max_unfinished=here.settings.max_unfinished)
+    document = operations.create_job(
+        here.store, here.engine.trainer, body, now=here.clock(), max_unfinished=here.settings.max_unfinished
+    )
     here.engine.wake()
     return answer(document)
 

@@ -15,9 +15,9 @@ router = APIRouter(prefix="/models", tags=["models"])
 
 @router.get("", response_model=ModelListing)
 def list_models(here: Here) -> Response:
-    """List the well-known base models and all that were made here."""
+    """List the base models and all that were made here."""
     with here.store.read() as db:
-        texts = operations.list_models(db)
+        texts = operations.list_models(db, here.engine.trainer.bases)
     return answer(f'{{"object":"list","data":[{",".join(texts)}]}}')
 
 
@@ -25,7 +25,7 @@ def list_models(here: Here) -> Response:
 def retrieve_model(here: Here, model: str) -> Response:
     """Show a model."""
     with here.store.read() as db:
-        found = operations.find_model(db, model)
+        found = operations.find_model(db, model, here.engine.trainer.bases)
     if found is None:
         raise not_found("model", model, "model")
     return answer(found)
@@ -39,5 +39,6 @@ def retrieve_model(here: Here, model: str) -> Response:
 def delete_model(here: Here, model: str) -> Response:
     """Delete a model that was made here, or a checkpoint's."""
     with here.store.write() as db:
-        operations.delete_model(db, model)
+        operations.delete_model(db, model, here.engine.trainer.bases)
+    here.engine.trainer.delete(model)
     return answer(documents.deleted(model, "model"))

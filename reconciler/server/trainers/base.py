@@ -1,21 +1,24 @@
 """The trainer interface: what turns a job's data into a model.
 
-A trainer is found by its entry point in the group ``reconciler.trainers``, a class called as
-``factory(speed=...)``. It is given one run at a time per worker thread and yields what happens; it keeps nothing in
+A trainer is found by its entry point in the group ``reconciler.trainers``, a class that ``start(options)`` makes one
+of. It is given one run at a time per worker thread and yields what happens; it keeps nothing in
 the database and decides nothing about the job. The engine records each item before it asks for the next.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Self
 
 from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
+from reconciler.server import lifecycle
+from reconciler.server.graders.settings import GraderSettings
 
 GROUP = "reconciler.trainers"
 REPORTED_STEPS = 500
@@ -34,7 +37,7 @@ class TrainingRun:
     ``model`` is what training starts from and ``output_model`` the name of what it makes. Hyperparameters are
     numbers; ``settings`` holds the method's others (grader, response_format). ``rows`` and ``tokens`` are the
     training file's. ``workdir`` is the job's own directory, kept until the job ends. ``state`` is what the last
-    Saved carried, None for a start from the beginning.
+    Saved carried, None for a start from the beginning. ``integrations`` are services to be told, as the API has them.
     """
 
     job_id: str
@@ -52,6 +55,7 @@ class TrainingRun:
     tokens: int
     workdir: Path
     state: bytes | None = None
+    integrations: Sequence[Mapping[str, Any]] = ()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -116,7 +120,24 @@ class Saved:
     epoch: int | None = None
 
 
-Progress = Note | Step | Saved
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The model is made. ``tokens`` were learnt from, over all epochs and pauses."""
+
+    tokens: int
+
+
+Progress = Note | Step | Saved | Trained
+
+
+class JobRefused(Exception):
+    """A trainer cannot do what a new job asks for. ``param`` names what, as in the body of the request."""
+
+    def __init__(self, code: str, message: str, param: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
 
 
 class TrainingFailed(Exception):
@@ -129,9 +150,46 @@ class TrainingFailed(Exception):
         self.param = param
 
 
-class Trainer(Protocol):
+@dataclass(frozen=True, slots=True)
+class TrainerOptions:
+    """What a trainer is started with.
+
+    ``directory`` is the server's, ``concurrency`` how many runs may be in progress at once, ``catalogue`` the file
+    that says which models there are, where one was named. ``speed`` scales simulated time: 2 is twice as fast.
+    """
+
+    directory: Path
+    concurrency: int = 1
+    speed: float = 1.0
+    catalogue: Path | None = None
+    graders: GraderSettings = field(default_factory=GraderSettings)
+
+
+class Trainer(ABC):
     """Turns runs into models. Several runs may be in progress at once, each in a thread of its own."""
 
+    @classmethod
+    @abstractmethod
+    def start(cls, options: TrainerOptions) -> Self:
+        """Make a trainer for a server.
+
+        Raises:
+            ReconcilerError: it cannot work with these options, or something that it needs is not installed.
+        """
+
+    @property
+    def bases(self) -> Sequence[str]:
+        """The base models that are listed."""
+        return lifecycle.WELL_KNOWN
+
+    def check(self, job: Mapping[str, Any]) -> None:  # noqa: B027 - most refuse nothing
+        """Look at a new job, as the API shows it, before it is created. Its model, where made here, exists.
+
+        Raises:
+            JobRefused: something that it asks for cannot be had.
+        """
+
+    @abstractmethod
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train, yielding what happens; return when the model is made, or once asked to stop.
 
@@ -140,17 +198,20 @@ class Trainer(Protocol):
         Raises:
             TrainingFailed: the job fails with this code. Any other exception fails it as ``server_error``.
         """
-        ...
+
+    def delete(self, model: str) -> None:  # noqa: B027 - some keep nothing
+        """Let go of what is kept of a model or checkpoint that was deleted."""
 
 
-def load_trainer(name: str, *, speed: float) -> Trainer:
-    """Find a trainer by its name. ``speed`` scales simulated time: 2 is twice as fast.
+def load_trainer(name: str, options: TrainerOptions) -> Trainer:
+    """Find a trainer by its name, and start it.
 
     Raises:
         UsageError: no such trainer is installed; says which are.
+        ReconcilerError: it cannot start.
     """
     found = {entry.name: entry for entry in entry_points(group=GROUP)}
     if name not in found:
         raise UsageError(f"There is no trainer {name!r}.", hint=f"Installed: {', '.join(sorted(found)) or 'none'}.")
-    trainer: Trainer = found[name].load()(speed=speed)
-    return trainer
+    kind: type[Trainer] = found[name].load()
+    return kind.start(options)

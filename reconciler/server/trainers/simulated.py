@@ -15,6 +15,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import Self
 
 from reconciler.errors import UsageError
 from reconciler.server.lifecycle import base_of
@@ -24,6 +25,8 @@ from reconciler.server.trainers.base import (
     Progress,
     Saved,
     Step,
+    Trainer,
+    TrainerOptions,
     TrainingFailed,
     TrainingRun,
     is_reported,
@@ -38,7 +41,7 @@ _REFERENCE_ROWS = 600
 _REFERENCE_SECONDS = 2.0
 
 
-class SimulatedTrainer:
+class SimulatedTrainer(Trainer):
     """Yields the numbers of a training that never was.
 
     At ``speed`` 1, three epochs over 200 rows take two seconds; time grows with the square root of the rows seen.
@@ -48,6 +51,11 @@ class SimulatedTrainer:
         if not (math.isfinite(speed) and speed > 0):
             raise UsageError(f"--speed must be a number above 0, not {speed}.")
         self._speed = speed
+
+    @classmethod
+    def start(cls, options: TrainerOptions) -> Self:
+        """Start at the speed that is asked for."""
+        return cls(speed=options.speed)
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Yield every reported step, and a checkpoint at the end of each epoch or when asked to stop."""

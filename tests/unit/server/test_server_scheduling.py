@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from fastapi.testclient import TestClient
@@ -16,7 +16,17 @@ from reconciler.server.engine import Engine
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
 from reconciler.server.store import StorageFull, Store
-from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trainer, TrainingFailed, TrainingRun
+from reconciler.server.trainers.base import (
+    Control,
+    Note,
+    Progress,
+    Saved,
+    Step,
+    Trainer,
+    TrainerOptions,
+    TrainingFailed,
+    TrainingRun,
+)
 from reconciler.server.trainers.simulated import SimulatedTrainer
 
 
@@ -105,11 +115,18 @@ def test_a_stale_holder_cannot_write_progress(store: Store, client: TestClient) 
             write()
 
 
-class Scripted:
+class Scripted(Trainer):
     """A trainer that does what a test says."""
 
     def __init__(self, script: Callable[[TrainingRun, Control], Iterator[Progress]]) -> None:
-        self.train = script
+        self._script = script
+
+    @classmethod
+    def start(cls, options: TrainerOptions) -> Self:
+        raise NotImplementedError
+
+    def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
+        return self._script(run, control)
 
 
 def new_job(client: TestClient, **more: Any) -> str:

@@ -242,9 +242,12 @@ async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
         await serve_http(tmp_path, port=server.client.base_url.port or 0)
 
 
-async def test_a_trainer_that_is_not_installed_is_said_with_those_that_are(tmp_path: Path) -> None:
+async def test_a_trainer_that_is_not_installed_is_said_with_those_that_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECONCILER_TRAINER", "alchemy")
     with pytest.raises(UsageError) as caught:
-        async with open_local(tmp_path, trainer="alchemy"):
+        async with open_local(tmp_path):
             pass
     assert "simulated" in caught.value.hint
 

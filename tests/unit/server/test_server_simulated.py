@@ -19,6 +19,7 @@ from reconciler.server.trainers.base import (
     Progress,
     Saved,
     Step,
+    TrainerOptions,
     TrainingFailed,
     TrainingRun,
     is_reported,
@@ -209,7 +210,7 @@ def test_the_steps_that_are_reported_are_bounded_and_hold_the_last(total: int) -
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
 def test_a_speed_that_makes_no_sense_is_refused(speed: float) -> None:
     with pytest.raises(UsageError, match="--speed"):
-        load_trainer("simulated", speed=speed)
+        load_trainer("simulated", TrainerOptions(Path("unused"), speed=speed))
 
 
 def test_the_end_is_estimated_from_the_pace_once_a_second() -> None:

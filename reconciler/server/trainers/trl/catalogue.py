@@ -1,0 +1,181 @@
+"""The catalogue: which base models this server trains, by the names that the API's clients use."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import ryaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from reconciler.api.types import MethodType
+from reconciler.errors import UsageError
+from reconciler.server import lifecycle
+
+FILE = "models.yaml"
+"""What a catalogue is called in the server's directory."""
+_RATES: Mapping[MethodType, float] = {"supervised": 1e-4, "dpo": 1e-5, "reinforcement": 2e-5}
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Lora(_Strict):
+    """The adapter that is trained. ``targets`` names layers, or is ``all-linear``."""
+
+    rank: Count = 16
+    alpha: Count = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
+
+
+class Rates(_Strict):
+    """The learning rate that a multiplier of 1 stands for, by method."""
+
+    supervised: Rate = _RATES["supervised"]
+    dpo: Rate = _RATES["dpo"]
+    reinforcement: Rate = _RATES["reinforcement"]
+
+
+class Entry(_Strict):
+    """A base model: where its weights are, and how it is trained.
+
+    Exactly one of ``hub`` (OWNER/NAME of the Hugging Face hub, with ``revision``), ``path`` (a directory of
+    safetensors, or a GGUF file; relative to the catalogue) and ``package`` (MODULE/FILE inside an installed Python
+    package) is given. ``context`` and ``answer`` are in tokens: rows are cut at the first, answers sampled by
+    reinforcement at the second. ``micro_batch`` is how many rows are held in memory at once, ``generations`` how many
+    answers a prompt gets at a ``compute_multiplier`` of 1.
+    """
+
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
+    revision: Annotated[str, Field(pattern=r"^[\w./-]+$")] | None = None
+    path: str | None = None
+    package: Annotated[str, Field(pattern=r"^\w+/.+$")] | None = None
+    licence: str | None = None
+    learning_rate: Rates = Rates()
+    context: Count = 2048
+    answer: Count = 256
+    tuning: Literal["lora", "qlora", "full"] = "lora"
+    lora: Lora = Lora()
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    chat_template: str | None = None
+    reasoning_effort: bool = False
+    micro_batch: Count = 8
+    generations: Annotated[int, Field(ge=2)] = 8
+    gradient_checkpointing: bool = False
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        given = [name for name in ("hub", "path", "package") if getattr(self, name)]
+        if len(given) != 1:
+            raise ValueError(f"needs exactly one of hub, path and package, not {' and '.join(given) or 'none'}")
+        if self.hub and not self.revision:
+            raise ValueError("hub needs a revision (a commit of the model's repository): what is trained must not move")
+        if self.revision and not self.hub:
+            raise ValueError("revision belongs to hub")
+        return self
+
+    @property
+    def source(self) -> str:
+        """Where the weights come from, for people: the same on every machine."""
+        return f"{self.hub}@{self.revision}" if self.hub else self.package or Path(self.path or "").name
+
+
+class _File(_Strict):
+    models: Annotated[dict[str, Entry], Field(min_length=1)]
+
+
+class Catalogue:
+    """The base models of a server, by name."""
+
+    def __init__(self, entries: Mapping[str, Entry]) -> None:
+        self._entries = {lifecycle.ALIASES.get(name, name): entry for name, entry in entries.items()}
+
+    @property
+    def names(self) -> Sequence[str]:
+        """All names, in order."""
+        return sorted(self._entries)
+
+    def find(self, base: str) -> Entry | None:
+        """Return the entry of a base model."""
+        return self._entries.get(base)
+
+    def near(self, base: str) -> str:
+        """Say which names there are, the likeliest first, at most five."""
+        close = difflib.get_close_matches(base, self.names, n=5, cutoff=0.4)
+        rest = [name for name in self.names if name not in close]
+        shown = [*close, *rest][:5]
+        more = len(self.names) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def load_catalogue(path: Path) -> Catalogue:
+    """Read a catalogue; paths in it are made absolute.
+
+    Raises:
+        UsageError: it cannot be read or says something that means nothing; every fault is named.
+    """
+    try:
+        document = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+        file = _File.model_validate(document)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"There is no catalogue of models at {path}.",
+            hint="Write one (see docs/training.md), or name another with --models or RECONCILER_MODELS.",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}.") from error
+    except ryaml.InvalidYamlError as error:  # type: ignore[attr-defined]
+        raise UsageError(f"{path} is no YAML: {error}.") from error
+    except ValidationError as error:
+        raise UsageError("\n".join(f"{path}: {_said(fault)}" for fault in error.errors(include_url=False))) from error
+    if odd := [name for name in file.models if not lifecycle.is_base_name(name)]:
+        raise UsageError(f"{path}: models.{odd[0]}: a name is letters, digits and . _ / @ + -, without 'ft:'.")
+    return Catalogue({name: _absolute(entry, path) for name, entry in file.models.items()})
+
+
+def _absolute(entry: Entry, catalogue: Path) -> Entry:
+    changes: dict[str, Any] = {}
+    if entry.path:
+        changes["path"] = _existing(catalogue, entry.path)
+    if entry.chat_template:
+        changes["chat_template"] = _existing(catalogue, entry.chat_template)
+    return entry.model_copy(update=changes)
+
+
+def _existing(catalogue: Path, given: str) -> str:
+    place = (catalogue.parent / given).resolve()
+    if not place.exists():
+        raise UsageError(f"{catalogue}: {given} does not exist.", hint=f"Paths are relative to {catalogue.parent}.")
+    return str(place)
+
+
+def local_source(entry: Entry) -> Path | None:
+    """Return where an entry's weights lie on this machine, None for those of a hub.
+
+    Raises:
+        UsageError: the package is not installed, or has no such file.
+    """
+    if entry.path:
+        return Path(entry.path)
+    if not entry.package:
+        return None
+    module, _, file = entry.package.partition("/")
+    spec = importlib.util.find_spec(module)
+    for folder in (spec and spec.submodule_search_locations) or ():
+        if (place := Path(folder) / file).is_file():
+            return place
+    raise UsageError(f"The package {module} is not installed here, or has no file {file}.", hint="Install it with pip.")
+
+
+def _said(fault: Mapping[str, Any]) -> str:
+    place = ".".join(map(str, fault["loc"])) or "the file"
+    words = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
+    return f"{place}: {words}"

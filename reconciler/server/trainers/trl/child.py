@@ -1,0 +1,125 @@
+"""A subprocess of the server that does heavy work: it is told things on its standard input, and tells on its output.
+
+It ends by itself when its input does, so that nothing outlives a server that is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_LOG_BYTES = 20_000
+
+
+class Child:
+    """A running subprocess: ``python -m module arguments``. ``launcher`` are words that stand before Python.
+
+    What it prints to its standard error goes to the file ``log``, which is begun anew.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        launcher: Sequence[str] = (),
+    ) -> None:
+        self._log = log
+        with log.open("wb") as errors:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [*launcher, sys.executable, "-m", module, *arguments],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+                start_new_session=True,
+            )
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        assert self._process.stdout is not None  # noqa: S101 - it is piped
+        threading.Thread(target=self._pump, args=(self._process.stdout,), daemon=True).start()
+
+    def _pump(self, output: IO[bytes]) -> None:
+        for line in output:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    def tell(self, line: str) -> None:
+        """Write a line to it; one that has ended does not hear it."""
+        assert self._process.stdin is not None  # noqa: S101
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            return
+
+    def hear(self, seconds: float) -> bytes | None:
+        """Return its next line; empty where none came in time, None once it has ended."""
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty:
+            return b""
+        if line is None:
+            self._lines.put(None)
+        return line
+
+    def end(self, patience: float = 0) -> int:
+        """End it, unless it ends by itself within ``patience`` seconds; return its exit code, negative for a signal."""
+        try:
+            code = self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            code = self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+        return code
+
+    def last_words(self) -> str:
+        """Return the end of what it printed to its standard error."""
+        try:
+            return self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
+        except OSError:
+            return ""
+
+
+class Parent:
+    """The other side: for the subprocess itself. Made first of all, so that nothing else prints to the pipe."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
+        self._lock = threading.Lock()
+        os.dup2(2, 1)
+        sys.stdout = sys.stderr
+
+    def tell(self, line: str) -> None:
+        """Write a line to the server. Where it is gone, end."""
+        try:
+            with self._lock:
+                self._out.write(line + "\n")
+        except OSError:
+            os._exit(1)
+
+    def listen(self, heard: Callable[[str], None]) -> None:
+        """Take lines in a thread; the end of them, which is the server's, ends the process at once."""
+
+        def read() -> None:
+            for line in sys.stdin:
+                heard(line)
+            os._exit(1)
+
+        threading.Thread(target=read, daemon=True).start()

@@ -1,0 +1,51 @@
+"""What went wrong with training, as the code that the job shows. Errors go by name: nothing heavy is imported."""
+
+from __future__ import annotations
+
+import errno
+
+FULL = "insufficient_storage"
+MEMORY = "out_of_memory"
+DIVERGED = "training_diverged"
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL_WORDS = ("No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded")
+_FULL_WRITER = ("PytorchStreamWriter failed", "unexpected pos")
+_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+
+
+class Failure(Exception):
+    """Training cannot succeed: a code, words for a person, and the parameter at fault, if one is."""
+
+    def __init__(self, code: str, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+
+def failure_of(error: BaseException) -> Failure:
+    """Say what an exception means for the job."""
+    if isinstance(error, Failure):
+        return error
+    chain = [error, *filter(None, (error.__cause__, error.__context__))]
+    if any(map(_is_full, chain)):
+        return Failure(FULL, "The server's disk is full: free some space, then create the job again.")
+    if any(map(_is_memory, chain)):
+        return Failure(
+            MEMORY,
+            "The machine's memory does not hold this training. Less is needed with a smaller context or micro_batch, "
+            "or gradient_checkpointing, in the server's catalogue of models, or with a smaller model.",
+        )
+    text = " ".join(str(error).split())[:300]
+    return Failure("server_error", f"The training process failed: {type(error).__name__}: {text}")
+
+
+def _is_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return True
+    return any(words in str(error) for words in (*_FULL_WORDS, *_FULL_WRITER))
+
+
+def _is_memory(error: BaseException) -> bool:
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or (isinstance(error, RuntimeError | OSError) and any(w in str(error) for w in _MEMORY_WORDS))

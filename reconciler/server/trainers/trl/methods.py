@@ -1,0 +1,129 @@
+"""The three methods as TRL's trainers. Loads torch and TRL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
+from trl.trainer.utils import RepeatSampler
+
+from reconciler.server.trainers.trl.order import Order
+from reconciler.server.trainers.trl.rewards import reward_function
+from reconciler.server.trainers.trl.rows import Row
+from reconciler.server.trainers.trl.weights import dtype_of, is_adapter, load_base
+
+Note = Callable[[str], None]
+
+
+def make_trainer(order: Order, tokenizer: Any, rows: Mapping[str, list[Row] | None], note: Note) -> Any:  # noqa: ANN401
+    """Return TRL's trainer for a run. ``rows`` has ``train``, and ``valid`` where there is a validation file."""
+    model, adapter = _model(order)
+    train, valid = rows["train"], rows["valid"]
+    given = {
+        "model": model,
+        "peft_config": adapter,
+        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(train),
+        "eval_dataset": Dataset.from_list(valid) if valid else None,
+    }
+    return {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}[order.method](order, given, note)
+
+
+def _supervised(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
+    return SFTTrainer(**given, args=SFTConfig(**_common(order), max_length=None))
+
+
+class _Compared(DPOTrainer):  # type: ignore[misc]  # TRL is not typed
+    """Takes rows that are tokens already."""
+
+    def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
+        return dataset
+
+
+def _dpo(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
+    return _Compared(**given, args=DPOConfig(**_common(order), max_length=None, beta=order.recipe.beta))
+
+
+class _Prompts(RepeatSampler):  # type: ignore[misc]
+    """Shuffles by the number of the epoch, so that a run that goes on finds the order of one that was not broken."""
+
+    def set_epoch(self, epoch: int) -> None:
+        self.generator.manual_seed(self.seed + epoch)
+
+
+class _Rewarded(GRPOTrainer):  # type: ignore[misc]
+    """Takes its prompts in an order that can be found again."""
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> _Prompts:
+        usual = super()._get_train_sampler(dataset)
+        return _Prompts(
+            usual.data_source, usual.mini_repeat_count, usual.batch_size, usual.repeat_count, usual.shuffle, usual.seed
+        )
+
+
+def _reinforcement(order: Order, given: dict[str, Any], note: Note) -> Any:  # noqa: ANN401
+    recipe = order.recipe
+    common = _common(order)
+    common["per_device_train_batch_size"] = recipe.micro * recipe.generations
+    common["per_device_eval_batch_size"] = recipe.eval_samples * max(1, order.entry.micro_batch // recipe.eval_samples)
+    args = GRPOConfig(
+        **common,
+        num_generations=recipe.generations,
+        num_generations_eval=recipe.eval_samples,
+        max_completion_length=order.entry.answer,
+        beta=0.0,
+    )
+    return _Rewarded(**given, args=args, reward_funcs=reward_function(order.settings["grader"], note))
+
+
+def _common(order: Order) -> dict[str, Any]:
+    """What all methods share. Each step is logged; when to save and validate is the watch's to say."""
+    recipe, entry = order.recipe, order.entry
+    cuda = torch.cuda.is_available()
+    return {
+        "output_dir": str(order.workdir / "run"),
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": "linear",
+        "num_train_epochs": recipe.epochs,
+        "per_device_train_batch_size": recipe.micro,
+        "per_device_eval_batch_size": entry.micro_batch,
+        "gradient_accumulation_steps": recipe.accumulate,
+        "gradient_checkpointing": entry.gradient_checkpointing,
+        "seed": order.seed % 2**32,
+        "bf16": cuda and dtype_of(entry) == torch.bfloat16,
+        "fp16": cuda and dtype_of(entry) == torch.float16,
+        "use_cpu": not cuda and not torch.backends.mps.is_available(),
+        "dataloader_pin_memory": cuda,
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,
+        "eval_strategy": "no",
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+    }
+
+
+def _model(order: Order) -> tuple[Any, Any]:
+    """Return the model to train, and the adapter to put on it.
+
+    A fine-tuned model's own adapter goes on being trained: what comes of it is one adapter on the base, and DPO
+    compares with the fine-tuned model, not with the base.
+    """
+    model = load_base(order.entry, order.cache, order.parent)
+    if order.parent is not None and is_adapter(order.parent):
+        return PeftModel.from_pretrained(model, order.parent, is_trainable=True), None
+    if order.entry.tuning == "full":
+        return model, None
+    lora = order.entry.lora
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+    )
+    return model, config

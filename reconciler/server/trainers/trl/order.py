@@ -1,0 +1,67 @@
+"""What a training subprocess is told, and what it tells. Both are JSON: a file, and lines on its standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.api.types import MethodType
+from reconciler.server.trainers.trl.catalogue import Entry
+from reconciler.server.trainers.trl.recipe import Recipe
+
+
+class State(BaseModel):
+    """Where a run can go on from; what the engine keeps for it. ``tokens`` were learnt from so far."""
+
+    model_config = ConfigDict(frozen=True)
+
+    step: int
+    total: int
+    tokens: int
+    micro: int
+
+
+class Order(BaseModel):
+    """One run for a subprocess.
+
+    ``place`` is where what it makes is published, ``parent`` the weights that it starts from where its model is a
+    fine-tuned one, ``cache`` where converted base models are kept, ``state`` what it goes on from.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    model: str
+    output_model: str
+    method: MethodType
+    settings: dict[str, Any]
+    seed: int
+    training_file: Path
+    validation_file: Path | None
+    workdir: Path
+    place: Path
+    parent: Path | None
+    cache: Path
+    entry: Entry
+    recipe: Recipe
+    state: State | None
+    threads: int | None
+    card: dict[str, Any]
+    integrations: list[dict[str, Any]] = []
+
+
+class Told(BaseModel):
+    """One line from a subprocess: what happened. ``kind`` says which of the others mean something."""
+
+    kind: str
+    message: str = ""
+    step: int = 0
+    total: int = 0
+    metrics: Mapping[str, float] = {}
+    tokens: int = 0
+    epoch: int | None = None
+    code: str = ""
+    param: str | None = None

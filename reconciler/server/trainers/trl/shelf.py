@@ -1,0 +1,146 @@
+"""Where the weights of what was made lie: a directory for each model, in it one for each step that can be used.
+
+``model.json`` beside the steps tells what the model is: its ``final`` step is the one that the model's own name means,
+None while it is trained; ``removed`` are the names that were deleted. A step's directory appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_CARD = "model.json"
+_CHECKPOINT = ":ckpt-step-"
+_WEIGHTS = ("adapter_model.safetensors", "adapter_config.json", "config.json", "generation_config.json")
+
+
+class NoWeights(LookupError):
+    """There are no weights of this name here; the message says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A model that was made here: what it was made from, and where its weights lie."""
+
+    name: str
+    step: int
+    directory: Path
+    card: dict[str, Any]
+
+
+def slug(name: str) -> str:
+    """Return a file name for a model's name: readable, short, and its own."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80]
+    return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
+
+
+class Shelf:
+    """The weights below a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def place(self, model: str) -> Path:
+        """Return the directory of a model, made or not."""
+        return self._directory / slug(model)
+
+    def find(self, name: str) -> Made:
+        """Find a model or one of its checkpoints.
+
+        Raises:
+            NoWeights: it is not here.
+        """
+        model, _, step = name.partition(_CHECKPOINT)
+        place = self.place(model)
+        try:
+            card = _read(place)
+            number = int(step or card["final"])
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise NoWeights(f"There are no weights of {name} on this server.") from error
+        directory = step_directory(place, number)
+        if not directory.is_dir():
+            raise NoWeights(f"The weights of {name} are no longer on this server.")
+        return Made(name, number, directory, card)
+
+    def remove(self, name: str) -> None:
+        """Delete a model's, or a checkpoint's, weights; those that go by another name, too, stay until that is deleted.
+
+        None of this name is no error.
+        """
+        try:
+            made = self.find(name)
+        except NoWeights:
+            return
+        place, model = made.directory.parent, name.partition(_CHECKPOINT)[0]
+        removed = {*made.card.get("removed", ()), name}
+        names = {f"{model}{_CHECKPOINT}{made.step}"} | ({model} if made.step == made.card["final"] else set())
+        _write(place, made.card | {"removed": sorted(removed)})
+        if names <= removed:
+            shutil.rmtree(made.directory, ignore_errors=True)
+        if not _steps(place):
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def step_directory(place: Path, step: int) -> Path:
+    """Return where a step's weights lie."""
+    return place / f"step-{step}"
+
+
+def publish(checkpoint: Path, place: Path, step: int, card: dict[str, Any]) -> None:
+    """Put the weights of a trainer's checkpoint on the shelf. Done again, it changes nothing.
+
+    Raises:
+        OSError: the disk is full, or does not take them.
+    """
+    target, part = step_directory(place, step), place / f"step-{step}.part"
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    for file in sorted(checkpoint.iterdir()):
+        if file.name in _WEIGHTS or (file.name.startswith("model") and ".safetensors" in file.name):
+            _link(file, part / file.name)
+    shutil.rmtree(target, ignore_errors=True)
+    part.rename(target)
+    _write(place, {**card, "final": None})
+
+
+def finish(place: Path, step: int) -> None:
+    """Say that the model is made: its name means this step's weights."""
+    _write(place, {**_read(place), "final": step})
+
+
+def _read(place: Path) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((place / _CARD).read_text(encoding="utf-8"))
+    return card
+
+
+def _write(place: Path, card: dict[str, Any]) -> None:
+    written = place / f"{_CARD}.part"
+    written.write_text(json.dumps(card, indent=2), encoding="utf-8")
+    written.replace(place / _CARD)
+
+
+def prune(place: Path, keep: Iterable[int]) -> None:
+    """Delete the steps that are not to be kept."""
+    names = {f"step-{step}" for step in keep}
+    for directory in _steps(place):
+        if directory.name not in names:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _steps(place: Path) -> Sequence[Path]:
+    return [found for found in place.glob("step-*") if found.is_dir()]
+
+
+def _link(source: Path, target: Path) -> None:
+    """Share the file where the disk can: weights are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -1,0 +1,111 @@
+"""The training subprocess: ``python -m reconciler.server.trainers.trl.train ORDER.json``. Loads torch and TRL."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from reconciler.server.trainers.trl.child import Parent
+from reconciler.server.trainers.trl.dialogue import Dialogue
+from reconciler.server.trainers.trl.faults import failure_of
+from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.rows import Reader, Row, read
+
+Tell = Callable[[Told], None]
+
+
+def main(file: str) -> None:
+    """Train as the order says, and tell the server what happens."""
+    parent = Parent()
+    stop = threading.Event()
+    parent.listen(lambda _: stop.set())
+    order = Order.model_validate_json(Path(file).read_bytes())
+
+    def tell(told: Told) -> None:
+        parent.tell(told.model_dump_json(exclude_defaults=True))
+
+    with _alone(order.workdir):
+        try:
+            _train(order, stop, tell)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
+            traceback.print_exc()
+            failure = failure_of(error)
+            tell(Told(kind="failed", code=failure.code, message=str(failure), param=failure.param))
+    os._exit(0)  # all is said and on disk; torch takes seconds to take itself down
+
+
+def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
+    import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
+    from transformers import set_seed  # noqa: PLC0415
+
+    from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
+    from reconciler.server.trainers.trl.watch import Watch, checkpoint  # noqa: PLC0415
+    from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
+
+    if order.threads is not None:
+        torch.set_num_threads(order.threads)
+    set_seed(order.seed)
+
+    def note(words: str) -> None:
+        tell(Told(kind="note", message=words))
+
+    tokenizer = load_tokenizer(order.entry, order.cache)
+    rows = _rows(order, tokenizer, note)
+    trainer = make_trainer(order, tokenizer, rows, note)
+    watch = Watch(order, stop, tell, validates=rows["valid"] is not None)
+    trainer.add_callback(watch)
+    last = None
+    if order.state is not None:
+        last = str(checkpoint(order.workdir, order.state.step))
+    _forget_later(order)
+    tell(Told(kind="began"))
+    trainer.train(resume_from_checkpoint=last)
+    if trainer.state.global_step == trainer.state.max_steps:
+        tell(Told(kind="done"))
+
+
+def _rows(order: Order, tokenizer: Any, note: Callable[[str], None]) -> dict[str, list[Row] | None]:  # noqa: ANN401
+    """Read both files.
+
+    Raises:
+        Failure: a row cannot be trained on here.
+    """
+    entry, effort = order.entry, order.recipe.reasoning_effort
+    template = Path(entry.chat_template).read_text(encoding="utf-8") if entry.chat_template else None
+    dialogue = Dialogue(tokenizer, template, {"reasoning_effort": effort} if effort else {})
+    reader = Reader(tokenizer, dialogue, entry.context, entry.answer)
+    turn = {"supervised": reader.supervised, "dpo": reader.dpo, "reinforcement": reader.reinforcement}[order.method]
+    train = read(order.training_file, "training_file", turn)
+    valid = read(order.validation_file, "validation_file", turn) if order.validation_file else None
+    if reader.cut:
+        note(f"Rows longer than the model's {entry.context} tokens were cut at their end: {reader.cut}.")
+    return {"train": train, "valid": valid}
+
+
+def _forget_later(order: Order) -> None:
+    """Remove what was saved after the step that training goes on from: the engine never heard of it."""
+    for path in (order.workdir / "run").glob("checkpoint-*"):
+        if order.state is None or int(path.name.split("-")[1]) > order.state.step:
+            shutil.rmtree(path)
+
+
+@contextlib.contextmanager
+def _alone(workdir: Path) -> Iterator[None]:
+    """Wait until the process before this one, whose server was killed, has ended."""
+    with (workdir / "lock").open("w") as lock:
+        if sys.platform != "win32":
+            import fcntl  # noqa: PLC0415 - not on Windows
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

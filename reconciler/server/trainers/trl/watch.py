@@ -1,0 +1,124 @@
+"""What happens while TRL trains, told step by step; saves and stops when asked. Loads transformers."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback
+
+from reconciler.server.trainers.trl import metrics, shelf
+from reconciler.server.trainers.trl.faults import DIVERGED, Failure
+from reconciler.server.trainers.trl.order import Order, Told
+
+_SAVE_EVERY = 600.0
+"""Seconds of training that a crash may cost, at most."""
+_KEPT_EPOCHS = 3
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
+    """Decides when TRL looks at the validation file and saves, and tells what it did.
+
+    The numbers of a step are told once the step is over for good: with those of the validation file, where it was
+    looked at.
+    """
+
+    def __init__(self, order: Order, stop: threading.Event, tell: Callable[[Told], None], *, validates: bool) -> None:
+        self._order = order
+        self._stop = stop
+        self._tell = tell
+        self._validates = validates
+        # TRL's own count goes on after a pause for reinforcement, and begins again for the others.
+        self._before = order.state.tokens if order.state and order.method != "reinforcement" else 0
+        self._tokens = order.state.tokens if order.state else 0
+        self._pending: Told | None = None
+        self._numbers: Mapping[str, float] = {}
+        self._saved_at = time.monotonic()
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were learnt from, pauses included."""
+        return self._tokens
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Choose what follows the step."""
+        epoch_ends = self._epoch_of(state.global_step, state.max_steps) is not None
+        interval = self._order.recipe.eval_interval
+        due = epoch_ends or (interval is not None and state.global_step % interval == 0)
+        control.should_evaluate = self._validates and due
+        late = time.monotonic() - self._saved_at > _SAVE_EVERY
+        control.should_save = epoch_ends or late or self._stop.is_set()
+        if self._stop.is_set():
+            control.should_training_stop = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Take a step's numbers, or the validation file's, which come after them."""
+        logs = logs or {}
+        if "loss" in logs:
+            self._flush()
+            if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
+                raise Failure(
+                    DIVERGED,
+                    f"Training diverged at step {state.global_step}: the loss is no number any more. "
+                    "Lower learning_rate_multiplier.",
+                    "hyperparameters.learning_rate_multiplier",
+                )
+            self._tokens = self._before + int(logs.get("num_tokens", 0))
+            numbers = metrics.trained(self._order.method, logs)
+            self._pending = Told(kind="step", step=state.global_step, total=state.max_steps, metrics=numbers)
+        elif self._pending is not None and any(name.startswith("eval_") for name in logs):
+            merged = {**self._pending.metrics, **metrics.validated(logs)}
+            self._pending = self._pending.model_copy(update={"metrics": merged})
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """The step before is over."""
+        self._flush()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Publish what TRL has saved."""
+        self._flush()
+        self._saved_at = time.monotonic()
+        step, total = state.global_step, state.max_steps
+        shelf.publish(checkpoint(self._order.workdir, step), self._order.place, step, self._order.card)
+        per_epoch = total // self._order.recipe.epochs
+        shelf.prune(self._order.place, {step, *(per_epoch * n for n in _last_epochs(step, per_epoch))})
+        _prune(self._order.workdir, step)
+        self._tell(
+            Told(
+                kind="saved", step=step, total=total, epoch=self._epoch_of(step, total),
+                metrics=self._numbers, tokens=self._tokens,
+            )
+        )  # fmt: skip
+
+    def _flush(self) -> None:
+        if self._pending is not None:
+            self._numbers = self._pending.metrics
+            self._tell(self._pending)
+            self._pending = None
+
+    def _epoch_of(self, step: int, total: int) -> int | None:
+        """Return the epoch that a step ends, from 1."""
+        epochs = self._order.recipe.epochs
+        return step * epochs // total if step * epochs % total == 0 else None
+
+
+def _last_epochs(step: int, per_epoch: int) -> range:
+    done = step // per_epoch
+    return range(max(1, done - _KEPT_EPOCHS + 1), done + 1)
+
+
+def checkpoint(workdir: Path, step: int) -> Path:
+    """Return where TRL saves a step."""
+    return workdir / "run" / f"checkpoint-{step}"
+
+
+def _prune(workdir: Path, step: int) -> None:
+    """Keep this step's and the one before: the engine may not have heard of this one yet."""
+    found = sorted((workdir / "run").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    for path in [path for path in found if path.name != f"checkpoint-{step}"][:-1]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,111 @@
+"""Loads models: bases, converted once where they are GGUF, with the adapter that was trained on them. Loads torch."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from reconciler.errors import UsageError
+from reconciler.server.trainers.trl.catalogue import Entry, local_source
+from reconciler.server.trainers.trl.faults import Failure
+from reconciler.server.trainers.trl.shelf import slug
+
+UNAVAILABLE = "model_not_available"
+
+
+def base_directory(entry: Entry, cache: Path) -> tuple[str, str | None]:
+    """Return what transformers loads a base by: a name or a directory, and the revision of a name.
+
+    A GGUF file is converted into ``cache``, once for each size and time of change.
+
+    Raises:
+        Failure: it is not on this machine.
+    """
+    try:
+        source = local_source(entry)
+    except UsageError as error:
+        raise Failure(UNAVAILABLE, f"{error.message} {error.hint}", "model") from error
+    if source is None:
+        assert entry.hub is not None  # noqa: S101 - the catalogue checks it
+        return entry.hub, entry.revision
+    if source.suffix != ".gguf":
+        return str(source), None
+    facts = source.stat()
+    target = cache / slug(f"{source.name}:{facts.st_size}:{facts.st_mtime_ns}")
+    if not target.is_dir():
+        _convert(source, target)
+    return str(target), None
+
+
+def _convert(source: Path, target: Path) -> None:
+    """Write a GGUF file as safetensors. A model loaded from GGUF refuses training until it forgets that it was."""
+    given: dict[str, Any] = {"gguf_file": source.name}
+    model = AutoModelForCausalLM.from_pretrained(source.parent, **given, dtype=torch.float32)
+    for name in ("hf_quantizer", "quantization_method", "is_quantized"):
+        if name in vars(model):
+            delattr(model, name)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    part = target.with_name(f"{target.name}.{os.getpid()}.part")
+    part.mkdir(parents=True)
+    try:
+        model.save_pretrained(part)
+        AutoTokenizer.from_pretrained(source.parent, **given).save_pretrained(part)
+        if not target.is_dir():
+            part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def load_tokenizer(entry: Entry, cache: Path) -> Any:  # noqa: ANN401 - transformers is not typed
+    """Load a base's tokenizer; one that has no token to pad with pads with the one that ends a text."""
+    place, revision = base_directory(entry, cache)
+    tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+    if not tokenizer.is_fast:
+        raise Failure(UNAVAILABLE, f"{entry.source} has no fast tokenizer, which training needs.", "model")
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_base(entry: Entry, cache: Path, weights: Path | None = None) -> Any:  # noqa: ANN401
+    """Load a base, or, where its fine-tunes are whole models, the one in ``weights``."""
+    place, revision = base_directory(entry, cache)
+    if weights is not None and not is_adapter(weights):
+        place, revision = str(weights), None
+    options: dict[str, Any] = {"dtype": dtype_of(entry)}
+    if entry.tuning == "qlora":
+        options["quantization_config"] = _four_bits(entry)
+    return AutoModelForCausalLM.from_pretrained(place, revision=revision, **options)
+
+
+def is_adapter(weights: Path) -> bool:
+    """Whether a directory holds an adapter rather than a whole model."""
+    return (weights / "adapter_config.json").is_file()
+
+
+def dtype_of(entry: Entry) -> Any:  # noqa: ANN401
+    """Return the type of numbers that a base is held in: bfloat16 where the accelerator has it, else float32."""
+    if entry.dtype != "auto":
+        return getattr(torch, entry.dtype)
+    return torch.bfloat16 if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def _four_bits(entry: Entry) -> Any:  # noqa: ANN401
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    from transformers import BitsAndBytesConfig  # noqa: PLC0415
+
+    if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
+        raise Failure(UNAVAILABLE, "tuning: qlora needs an NVIDIA GPU and the package bitsandbytes.", "model")
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype_of(entry),
+    )

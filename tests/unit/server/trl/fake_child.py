@@ -1,0 +1,32 @@
+"""Stands in for the training subprocess: says what ``script.json`` beside its order has for this start.
+
+A script is a list of starts, each a list of lines. The word ``die`` ends it by SIGKILL, ``wait`` waits to be told
+something. Where no start is left, it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def main() -> None:
+    order = Path(sys.argv[-1])
+    script = order.with_name("script.json")
+    starts = json.loads(script.read_text())
+    script.write_text(json.dumps(starts[1:]))
+    order.with_name(f"order.{len(starts)}.json").write_text(order.read_text())
+    for line in starts[0]:
+        if line == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        elif line == "wait":
+            sys.stdin.readline()
+        else:
+            print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()

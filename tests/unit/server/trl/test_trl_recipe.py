@@ -1,0 +1,59 @@
+"""What hyperparameters mean, in numbers, and under which names numbers are shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler.api.types import MethodType
+from reconciler.server.lifecycle import resolve, unresolved
+from reconciler.server.trainers.trl import metrics
+from reconciler.server.trainers.trl.catalogue import Entry, Rates
+from reconciler.server.trainers.trl.recipe import Recipe, recipe
+
+ENTRY = Entry(path="x", learning_rate=Rates(supervised=0.001, dpo=0.01, reinforcement=0.1), micro_batch=8)
+
+
+def made(method: MethodType, rows: int = 1000, **given: Any) -> Recipe:
+    return recipe(method, resolve(method, unresolved(method, given), rows), ENTRY, rows)
+
+
+@pytest.mark.parametrize(("method", "rate"), [("supervised", 0.002), ("dpo", 0.02), ("reinforcement", 0.2)])
+def test_the_multiplier_multiplies_the_catalogues_rate_for_the_method(method: MethodType, rate: float) -> None:
+    assert made(method, learning_rate_multiplier=2).learning_rate == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(
+    ("batch", "micro", "accumulate"), [(4, 4, 1), (8, 8, 1), (16, 8, 2), (10, 5, 2), (7, 7, 1), (11, 1, 11)]
+)
+def test_a_batch_is_held_in_memory_in_equal_parts(batch: int, micro: int, accumulate: int) -> None:
+    numbers = made("supervised", batch_size=batch)
+    assert (numbers.micro, numbers.accumulate) == (micro, accumulate)
+
+
+def test_less_memory_halves_what_is_held_and_changes_nothing_else() -> None:
+    numbers = made("supervised", batch_size=16)
+    less = numbers.smaller()
+    assert less is not None
+    assert (less.micro, less.accumulate, less.learning_rate) == (4, 4, numbers.learning_rate)
+    assert made("supervised", batch_size=1).smaller() is None
+
+
+@pytest.mark.parametrize(("multiplier", "generations"), [(0.001, 2), (0.5, 4), (1, 8), (10, 80)])
+def test_compute_buys_answers_to_a_prompt(multiplier: float, generations: int) -> None:
+    numbers = made("reinforcement", compute_multiplier=multiplier, batch_size=4)
+    assert numbers.generations == generations
+
+
+def test_a_batch_of_prompts_is_never_larger_than_the_file() -> None:
+    assert made("reinforcement", rows=12, batch_size=200).batch == 12
+
+
+def test_numbers_go_by_the_apis_names_and_what_is_no_number_is_left_out() -> None:
+    logs = {"loss": 0.5, "mean_token_accuracy": float("nan"), "epoch": 1.0, "note": "x"}
+    assert metrics.trained("supervised", logs) == {"train_loss": 0.5}
+
+
+def test_numbers_of_the_whole_validation_file_are_full_ones_too() -> None:
+    assert metrics.validated({"eval_loss": 0.25, "eval_runtime": 3.0}) == {"valid_loss": 0.25, "full_valid_loss": 0.25}

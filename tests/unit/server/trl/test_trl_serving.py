@@ -1,0 +1,113 @@
+"""The server that trains for real, as a process of its own, through the openai client."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from openai.types.fine_tuning import FineTuningJob
+from training import needs_engine, rows, tiny_model
+
+pytestmark = [pytest.mark.slow, needs_engine]
+CATALOGUE = """
+models:
+  tiny:
+    path: {path}
+    context: 128
+    answer: 8
+    lora: {{rank: 8}}
+    learning_rate: {{supervised: 0.01, dpo: 0.01, reinforcement: 0.01}}
+"""
+
+
+class Served:
+    """A server on a directory, with a client. ``kill`` ends it as a power cut would."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.client = openai.OpenAI(api_key="none", base_url="http://unused", max_retries=2)
+        self.start()
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "reconciler", "serve", "--trainer", "trl", "--port", "0"]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        self._process = subprocess.Popen(
+            [*command, "--directory", str(self.directory)], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line.startswith("Serving http"), line
+        self.client = self.client.with_options(base_url=line.split()[1])
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        self._process.wait(30)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+    def create(self, count: int = 12, **body: Any) -> FineTuningJob:
+        text = "".join(json.dumps(row) + "\n" for row in rows("supervised", count))
+        file = self.client.files.create(file=("train.jsonl", io.BytesIO(text.encode())), purpose="fine-tune")
+        return self.client.fine_tuning.jobs.create(**{"model": "tiny", "training_file": file.id, "seed": 1, **body})
+
+    def reach(self, job: FineTuningJob, look: Callable[[FineTuningJob], bool], seconds: float = 120) -> FineTuningJob:
+        deadline = time.monotonic() + seconds
+        while not look(job := self.client.fine_tuning.jobs.retrieve(job.id)):
+            assert job.status in {"validating_files", "queued", "running", "paused"}, job.error
+            assert time.monotonic() < deadline, job.status
+            time.sleep(0.1)
+        return job
+
+    def finish(self, job: FineTuningJob) -> FineTuningJob:
+        return self.reach(job, lambda job: job.status == "succeeded")
+
+
+@pytest.fixture
+def served(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    (tmp_path / "models.yaml").write_text(CATALOGUE.format(path=tiny_model(shared)))
+    server = Served(tmp_path)
+    with contextlib.closing(server.client):
+        yield server
+        server.end()
+
+
+def method(**given: Any) -> Any:
+    return {"type": "supervised", "supervised": {"hyperparameters": given}}
+
+
+def test_a_job_outlives_its_server_and_what_it_made_is_used(served: Served) -> None:
+    job = served.create(count=40, method=method(n_epochs=50, batch_size=4))
+    served.reach(job, lambda job: bool(served.client.fine_tuning.jobs.checkpoints.list(job.id).data))
+    served.end(signal.SIGKILL)
+    served.start()
+    job = served.finish(job)
+    assert job.trained_tokens
+    assert job.fine_tuned_model in {model.id for model in served.client.models.list()}
+    events = served.client.fine_tuning.jobs.list_events(job.id, limit=100)
+    steps = [event.data["step"] for event in events if event.type == "metrics"]  # type: ignore[index]
+    assert sorted(steps) == list(range(1, 501))
+    results = served.client.files.content(job.result_files[0]).text
+    assert results.splitlines()[0] == "step,train_loss,train_mean_token_accuracy"
+    assert len(results.splitlines()) == 501
+    assert len(served.client.fine_tuning.jobs.checkpoints.list(job.id).data) == 3
+
+
+def test_what_the_catalogue_does_not_have_is_refused(served: Served) -> None:
+    assert [model.id for model in served.client.models.list()] == ["tiny"]
+    with pytest.raises(openai.BadRequestError, match="which has tiny") as caught:
+        served.create(model="tinny")
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")

@@ -1,0 +1,78 @@
+"""Weights on the shelf: whole or not there, by name, and gone when their last name is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.server.trainers.trl import shelf
+from reconciler.server.trainers.trl.shelf import NoWeights, Shelf
+
+MODEL = "ft:m:local:x:abcdefgh"
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Shelf:
+    """A model of steps 2, 4 and 6; the last is its own."""
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    for name in ("adapter_model.safetensors", "adapter_config.json", "optimizer.pt"):
+        (checkpoint / name).write_text(name)
+    found = Shelf(tmp_path / "models")
+    for step in (2, 4, 6):
+        shelf.publish(checkpoint, found.place(MODEL), step, {"job": "ftjob-x"})
+    shelf.finish(found.place(MODEL), 6)
+    return found
+
+
+def test_a_name_means_the_last_step_and_a_checkpoints_its_own(made: Shelf) -> None:
+    assert made.find(MODEL).step == 6
+    assert made.find(f"{MODEL}:ckpt-step-2").step == 2
+    assert made.find(MODEL).card["job"] == "ftjob-x"
+
+
+def test_weights_are_published_and_what_only_training_needs_is_not(made: Shelf) -> None:
+    names = sorted(path.name for path in made.find(MODEL).directory.iterdir())
+    assert names == ["adapter_config.json", "adapter_model.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["ft:m:local:x:other", f"{MODEL}:ckpt-step-3", f"{MODEL}:ckpt-step-../6", "m"])
+def test_what_is_not_there_is_said(made: Shelf, name: str) -> None:
+    with pytest.raises(NoWeights):
+        made.find(name)
+
+
+def test_a_model_has_no_name_of_its_own_until_it_is_made(made: Shelf, tmp_path: Path) -> None:
+    shelf.publish(tmp_path / "checkpoint", made.place("ft:m:local:y:1"), 2, {})
+    with pytest.raises(NoWeights):
+        made.find("ft:m:local:y:1")
+    assert made.find("ft:m:local:y:1:ckpt-step-2").step == 2
+
+
+def test_the_last_steps_weights_go_with_the_second_of_their_names(made: Shelf) -> None:
+    made.remove(f"{MODEL}:ckpt-step-6")
+    assert made.find(MODEL).directory.is_dir()
+    made.remove(MODEL)
+    with pytest.raises(NoWeights):
+        made.find(MODEL)
+    assert made.find(f"{MODEL}:ckpt-step-4").step == 4
+
+
+def test_nothing_is_left_of_a_model_whose_every_name_was_deleted(made: Shelf) -> None:
+    for name in (MODEL, *(f"{MODEL}:ckpt-step-{step}" for step in (2, 4, 6))):
+        made.remove(name)
+    assert not made.place(MODEL).exists()
+    made.remove(MODEL)
+
+
+def test_steps_that_are_not_kept_are_pruned(made: Shelf) -> None:
+    shelf.prune(made.place(MODEL), {4, 6})
+    assert sorted(path.name for path in made.place(MODEL).glob("step-*")) == ["step-4", "step-6"]
+
+
+def test_any_name_makes_a_short_file_name_of_its_own() -> None:
+    names = ["a/b", "a:b", "../../etc", "x" * 250, "x" * 251, ""]
+    slugs = [shelf.slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(len(slug) < 100 and "/" not in slug and not slug.startswith(".") for slug in slugs)

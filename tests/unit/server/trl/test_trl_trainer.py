@@ -1,0 +1,187 @@
+"""The trainer's side that the engine sees, with a subprocess that says what a test has written down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.errors import MissingExtra
+from reconciler.server.graders.grading import Graders
+from reconciler.server.lifecycle import unresolved
+from reconciler.server.trainers import base
+from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
+from reconciler.server.trainers.trl import trainer as trl
+from reconciler.server.trainers.trl.catalogue import Catalogue, Entry
+from reconciler.server.trainers.trl.trainer import TrlTrainer
+
+FAKE = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
+BEGAN = {"kind": "began"}
+DONE = {"kind": "done"}
+GRADER = {"type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x", "operation": "eq"}
+
+
+def saved(step: int, epoch: int | None = None) -> dict[str, Any]:
+    return {"kind": "saved", "step": step, "total": 4, "tokens": step * 10, "epoch": epoch}
+
+
+def failed(code: str) -> dict[str, Any]:
+    return {"kind": "failed", "code": code, "message": "It failed."}
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> TrlTrainer:
+    catalogue = Catalogue({"tiny": Entry(path="x"), "thinker": Entry(path="x", reasoning_effort=True)})
+    return TrlTrainer(tmp_path, catalogue, Graders(), threads=1, launcher=FAKE)
+
+
+class Run:
+    """A run whose subprocess does what is written down."""
+
+    def __init__(self, trainer: TrlTrainer, directory: Path, starts: Sequence[Sequence[object]]) -> None:
+        self.trainer = trainer
+        self.workdir = directory / "work"
+        self.workdir.mkdir()
+        (self.workdir / "script.json").write_text(json.dumps(starts))
+        place = trainer.shelf.place("ft:tiny:local::x")
+        place.mkdir(parents=True)
+        (place / "model.json").write_text('{"final": null}')
+
+    def train(self, control: Control | None = None, state: bytes | None = None) -> list[Progress]:
+        found = []
+        for progress in self.trainer.train(self._run(state), control or Control()):
+            found.append(progress)
+            if control is not None and isinstance(progress, Step):
+                control.stop()
+        return found
+
+    def order(self, left: int) -> dict[str, Any]:
+        """The order of the start before which so many were left."""
+        found: dict[str, Any] = json.loads((self.workdir / f"order.{left}.json").read_text())
+        return found
+
+    def _run(self, state: bytes | None) -> base.TrainingRun:
+        return base.TrainingRun(
+            job_id="ftjob-x", model="tiny", output_model="ft:tiny:local::x", method="supervised",
+            hyperparameters={"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}, settings={}, seed=1,
+            training_file=Path("t"), training_sha256="a", validation_file=None, validation_sha256="", rows=8,
+            tokens=1, workdir=self.workdir, state=state,
+        )  # fmt: skip
+
+
+def test_what_the_subprocess_says_is_what_happens(trainer: TrlTrainer, tmp_path: Path) -> None:
+    step = {"kind": "step", "step": 2, "total": 4, "metrics": {"train_loss": 0.5}}
+    found = Run(trainer, tmp_path, [[BEGAN, {"kind": "note", "message": "Hm."}, step, saved(2, 1), saved(4, 2), DONE]])
+    note, stepped, first, last, trained = found.train()
+    assert (note, stepped) == (Note("Hm."), Step(2, 4, {"train_loss": 0.5}))
+    assert isinstance(first, Saved)
+    assert isinstance(last, Saved)
+    assert (first.epoch, last.epoch, trained) == (1, 2, Trained(40))
+
+
+def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
+    assert Note("The training process was ended by signal 9; it goes on from the last checkpoint.") in run.train()
+    assert run.order(1)["state"]["step"] == 2
+
+
+def test_a_process_that_dies_three_times_without_getting_further_fails_the_job(
+    trainer: TrlTrainer, tmp_path: Path
+) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, "die"]] * 4)
+    with pytest.raises(TrainingFailed, match="was ended by signal 9 3 times") as caught:
+        run.train()
+    assert caught.value.code == "server_error"
+
+
+def test_where_memory_runs_out_half_as_much_is_tried_once(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, failed("out_of_memory")]] * 2)
+    with pytest.raises(TrainingFailed) as caught:
+        run.train()
+    assert caught.value.code == "out_of_memory"
+    assert [run.order(left)["recipe"]["micro"] for left in (2, 1)] == [4, 2]
+
+
+def test_a_run_that_went_on_with_less_memory_keeps_to_it(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, saved(4, 2), DONE]])
+    run.train(state=b'{"step": 2, "total": 4, "tokens": 20, "micro": 2}')
+    assert run.order(1)["recipe"]["micro"] == 2
+
+
+def test_a_failure_keeps_its_code(trainer: TrlTrainer, tmp_path: Path) -> None:
+    with pytest.raises(TrainingFailed) as caught:
+        Run(trainer, tmp_path, [[BEGAN, failed("training_diverged")]]).train()
+    assert caught.value.code == "training_diverged"
+
+
+def test_asked_to_stop_it_saves_and_ends(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, {"kind": "step", "step": 1, "total": 4}, "wait", saved(1)]])
+    stepped, kept = run.train(Control())
+    assert isinstance(stepped, Step)
+    assert isinstance(kept, Saved)
+    assert kept.epoch is None
+
+
+def test_asked_to_stop_before_it_began_it_is_ended_at_once(trainer: TrlTrainer, tmp_path: Path) -> None:
+    control = Control()
+    run = Run(trainer, tmp_path, [[{"kind": "step", "step": 0, "total": 4}, "wait", "wait"]])
+    assert len(run.train(control)) == 1
+
+
+def test_a_run_that_was_over_is_not_trained_again(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [])
+    assert run.train(state=b'{"step": 4, "total": 4, "tokens": 40, "micro": 2}') == [Trained(40)]
+
+
+def job(model: str = "tiny", kind: str = "supervised", given: dict[str, Any] | None = None, **more: Any) -> Any:
+    settings = {"hyperparameters": unresolved(kind, given or {}), **more}  # type: ignore[arg-type]
+    return {"model": model, "method": {"type": kind, kind: settings}}
+
+
+def refused(trainer: TrlTrainer, what: Any) -> JobRefused:
+    with pytest.raises(JobRefused) as caught:
+        trainer.check(what)
+    return caught.value
+
+
+def test_an_unknown_model_is_refused_with_the_names_there_are(trainer: TrlTrainer) -> None:
+    error = refused(trainer, job("tinny"))
+    assert (error.code, error.param) == ("model_not_found", "model")
+    assert "tiny, thinker" in error.message
+
+
+def test_a_fine_tuned_model_without_weights_is_refused(trainer: TrlTrainer) -> None:
+    assert "no weights" in refused(trainer, job("ft:tiny:local::gone")).message
+
+
+@pytest.mark.parametrize(
+    ("what", "param"),
+    [
+        ({"response_format": {"type": "json_schema"}, "grader": GRADER}, "method.reinforcement.response_format"),
+        (
+            {"given": {"reasoning_effort": "high"}, "grader": GRADER},
+            "method.reinforcement.hyperparameters.reasoning_effort",
+        ),
+        (
+            {"grader": {"type": "python", "name": "p", "source": "def grade(s, i): return 1"}},
+            "method.reinforcement.grader",
+        ),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(trainer: TrlTrainer, what: dict[str, Any], param: str) -> None:
+    assert refused(trainer, job(kind="reinforcement", **what)).param == param
+
+
+def test_effort_is_taken_for_a_model_that_knows_it(trainer: TrlTrainer) -> None:
+    trainer.check(job("thinker", "reinforcement", {"reasoning_effort": "high"}, grader=GRADER))
+
+
+def test_without_the_extra_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(trl, "_NEEDED", ("no_such_package",))
+    with pytest.raises(MissingExtra) as caught:
+        TrlTrainer.start(base.TrainerOptions(tmp_path))
+    assert "pip install 'finetune-reconciler[train]'" in caught.value.hint

@@ -1,0 +1,110 @@
+"""Real training of a tiny model, for every method: exact to the digit across pauses and kills."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from training import METHODS, Bench, child_of, last_state, needs_engine, numbers, rows, tiny_model
+
+from reconciler.api.types import MethodType
+from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingFailed
+
+pytestmark = [pytest.mark.slow, needs_engine]
+
+
+@pytest.fixture
+def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    base = tmp_path_factory.getbasetemp()
+    return tiny_model(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base)
+
+
+@pytest.fixture
+def bench(tiny: Path, tmp_path: Path) -> Bench:
+    return Bench(tmp_path, tiny)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_was_paused_and_killed_has_the_numbers_of_one_that_was_not(method: MethodType, bench: Bench) -> None:
+    whole = bench.train(bench.run(method, "whole"))
+    broken = bench.run(method, "broken")
+
+    def pause(progress: Progress, control: Control) -> None:
+        if isinstance(progress, Step) and progress.step == 1:
+            control.stop()
+
+    first = bench.train(broken, pause)
+    kept = last_state(first)
+
+    def kill(progress: Progress, _: Control) -> None:
+        if isinstance(progress, Saved) and progress.epoch == 1:
+            os.kill(child_of(broken.workdir), signal.SIGKILL)
+
+    second = bench.train(replace(broken, state=kept), kill)
+    assert any(isinstance(each, Note) and "signal 9" in each.message for each in second)
+    assert numbers(first) | numbers(second) == numbers(whole)
+    assert len(numbers(whole)) == 6
+    assert max(numbers(first)) < min(numbers(second))
+    assert second[-1] == whole[-1]
+    assert isinstance(whole[-1], Trained)
+    assert whole[-1].tokens > 0
+
+
+def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) -> None:
+    found = bench.train(bench.run(hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
+    steps = numbers(found)
+    assert steps[15]["train_loss"] < 0.5 * steps[1]["train_loss"]
+    assert steps[15]["train_mean_token_accuracy"] > steps[1]["train_mean_token_accuracy"]
+    assert {step for step, each in steps.items() if "full_valid_loss" in each} == set(range(3, 16, 3))
+    saved = [each for each in found if isinstance(each, Saved)]
+    assert [(each.step, each.epoch) for each in saved] == [(3 * epoch, epoch) for epoch in range(1, 6)]
+    assert saved[-1].metrics["valid_mean_token_accuracy"] == steps[15]["full_valid_mean_token_accuracy"]
+    place = bench.trainer.shelf.place("ft:tiny:local::x")
+    assert sorted(each.name for each in place.glob("step-*")) == ["step-12", "step-15", "step-9"]
+
+
+def test_a_loss_that_is_no_number_fails_the_run(bench: Bench) -> None:
+    with pytest.raises(TrainingFailed) as caught:
+        bench.train(bench.run(hyperparameters={"learning_rate_multiplier": 1e30}))
+    assert caught.value.code == "training_diverged"
+    assert "learning_rate_multiplier" in caught.value.message
+
+
+def test_a_disk_that_is_full_fails_the_run(tiny: Path, tmp_path: Path) -> None:
+    # A limit on the size of files stands for the disk: the order still fits, the weights do not.
+    bench = Bench(tmp_path, tiny, launcher=("sh", "-c", 'ulimit -f 16; exec "$@"', "sh"))
+    with pytest.raises(TrainingFailed) as caught:
+        bench.train(bench.run())
+    assert caught.value.code == "insufficient_storage"
+
+
+def test_a_row_that_the_model_cannot_read_is_named_by_its_line(bench: Bench) -> None:
+    picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}
+    bad = {"messages": [picture, {"role": "assistant", "content": "no"}]}
+    with pytest.raises(TrainingFailed) as caught:
+        bench.train(bench.run(rows=[*rows("supervised", 10), bad]))
+    assert caught.value.code == "unsupported_training_data"
+    assert "training_file, line 11: messages[0]" in caught.value.message
+
+
+def test_a_fine_tuned_model_goes_on_being_trained(bench: Bench) -> None:
+    first = bench.train(bench.run(name="first", hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
+    again: dict[str, Any] = {"model": "ft:tiny:local::first", "hyperparameters": {"learning_rate_multiplier": 1e-6}}
+    second = bench.train(bench.run(name="second", **again))
+    assert numbers(second)[1]["train_loss"] < 0.5 * numbers(first)[1]["train_loss"]
+    # DPO compares with the fine-tuned model it starts from: before anything is learnt there is no difference.
+    third = bench.train(bench.run("dpo", name="third", **again))
+    assert numbers(third)[1]["rewards/margins"] == pytest.approx(0, abs=1e-4)
+
+
+def test_whole_models_are_trained_where_the_catalogue_says_so(tiny: Path, tmp_path: Path) -> None:
+    bench = Bench(tmp_path, tiny, tuning="full")
+    bench.train(bench.run(name="first", hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
+    assert (bench.trainer.shelf.find("ft:tiny:local::first").directory / "model.safetensors").is_file()
+    again = bench.train(bench.run(name="second", model="ft:tiny:local::first"))
+    assert numbers(again)[1]["train_mean_token_accuracy"] > 0.5

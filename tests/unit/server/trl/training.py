@@ -1,0 +1,144 @@
+"""Real runs of the trainer on a tiny model: rows for each method, and all that a run yields."""
+
+from __future__ import annotations
+
+import fcntl
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.api.types import MethodType
+from reconciler.server.graders.grading import Graders
+from reconciler.server.lifecycle import resolve, unresolved
+from reconciler.server.trainers.base import Control, Progress, Saved, Step, TrainingRun
+from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora, Rates
+from reconciler.server.trainers.trl.trainer import TrlTrainer
+
+needs_engine = pytest.mark.skipif(
+    importlib.util.find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'"
+)
+METHODS: tuple[MethodType, ...] = ("supervised", "dpo", "reinforcement")
+GRADER = {
+    "type": "text_similarity",
+    "name": "near",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "evaluation_metric": "cosine",
+}
+
+
+def tiny_model(shared: Path) -> Path:
+    """Return the tiny model's directory below one that all workers share; the first that asks makes it."""
+    directory = shared / "tiny"
+    with (shared / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            program = str(Path(__file__).with_name("tiny.py"))
+            made = subprocess.run(
+                [sys.executable, program, str(directory)], capture_output=True, text=True, check=False
+            )
+            assert made.returncode == 0, made.stderr
+    return directory
+
+
+def entry(model: Path, **changes: Any) -> Entry:
+    """A catalogue's entry for the tiny model, with dropout, so that randomness counts."""
+    facts: dict[str, Any] = {
+        "path": str(model),
+        "context": 128,
+        "answer": 8,
+        "micro_batch": 4,
+        "generations": 2,
+        "lora": Lora(rank=8, dropout=0.1),
+        "learning_rate": Rates(supervised=0.01, dpo=0.01, reinforcement=0.01),
+    }
+    return Entry(**(facts | changes))
+
+
+def rows(method: MethodType, count: int) -> Iterator[dict[str, Any]]:
+    for number in range(count):
+        asked = [{"role": "user", "content": f"what is {number} plus two"}]
+        answer = "yes" if number % 2 else "no"
+        said = {"role": "assistant", "content": answer}
+        if method == "supervised":
+            yield {"messages": [*asked, said]}
+        elif method == "dpo":
+            other = {"role": "assistant", "content": "maybe"}
+            yield {"input": {"messages": asked}, "preferred_output": [said], "non_preferred_output": [other]}
+        else:
+            yield {"messages": asked, "answer": answer}
+
+
+def write(path: Path, lines: Any) -> Path:
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+class Bench:
+    """A trainer in a directory, and runs of 12 rows, 2 epochs, 6 steps."""
+
+    def __init__(self, directory: Path, model: Path, **changes: Any) -> None:
+        self.directory = directory
+        self.launcher = changes.pop("launcher", ())
+        self.trainer = TrlTrainer(
+            directory, Catalogue({"tiny": entry(model, **changes)}), Graders(), threads=1, launcher=self.launcher
+        )
+
+    def run(self, method: MethodType = "supervised", name: str = "x", **changes: Any) -> TrainingRun:
+        given = {"n_epochs": 2, "batch_size": 4, **changes.pop("hyperparameters", {})}
+        training = changes.pop("rows", None) or list(rows(method, 12))
+        workdir = self.directory / "work" / name
+        workdir.mkdir(parents=True, exist_ok=True)
+        facts: dict[str, Any] = {
+            "job_id": f"ftjob-{name}",
+            "model": "tiny",
+            "output_model": f"ft:tiny:local::{name}",
+            "method": method,
+            "hyperparameters": resolve(method, unresolved(method, given), len(training)),
+            "settings": {"grader": GRADER} if method == "reinforcement" else {},
+            "seed": 3,
+            "training_file": write(workdir / "train.jsonl", training),
+            "training_sha256": "a",
+            "validation_file": write(workdir / "valid.jsonl", rows(method, 4)),
+            "validation_sha256": "b",
+            "rows": len(training),
+            "tokens": 99,
+            "workdir": workdir,
+        }
+        return TrainingRun(**(facts | changes))
+
+    def train(self, run: TrainingRun, seen: Callable[[Progress, Control], None] = lambda *_: None) -> list[Progress]:
+        """Train to the end, or until ``seen`` asks the control to stop."""
+        control, found = Control(), []
+        for progress in self.trainer.train(run, control):
+            found.append(progress)
+            seen(progress, control)
+        return found
+
+
+def numbers(progress: list[Progress]) -> dict[int, Mapping[str, float]]:
+    """The numbers of every step."""
+    return {each.step: each.metrics for each in progress if isinstance(each, Step)}
+
+
+def last_state(progress: list[Progress]) -> bytes:
+    return [each for each in progress if isinstance(each, Saved)][-1].state
+
+
+def child_of(directory: Path) -> int:
+    """Find the training subprocess by its order, which lies in a directory of this test's own."""
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (place / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if os.fsencode(directory / "order.json") in words:
+            return int(place.name)
+    raise AssertionError("no training subprocess runs")
