@@ -31,7 +31,8 @@ class Settings:
 class Run:
     """A run under way: what it has come to so far survives any error of ours.
 
-    ``base`` is what a pull request is held against, None for what has been merged; ``keyed`` says that a key was sent.
+    ``base`` is what a pull request is held against, None for what has been merged; ``keyed`` says that a key was sent;
+    ``word`` is what a runner that was told to take no commands waits for, empty where there is none.
     """
 
     where: Where
@@ -41,6 +42,7 @@ class Run:
     finished: Finished
     base: Base | None = None
     keyed: bool = False
+    word: str = ""
     root: Path | None = None
     plan_file: Path | None = None
     plan_json: Path | None = None

@@ -53,7 +53,7 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
     """
     hide(around.token)
     run = Run(where, which, settings, around, Finished(command=command, owner="", environment=where.environment))
-    with _quiet(around):
+    with _quiet(run):
         try:
             if around.proposed:
                 run.judge(read_base(where.start, where.environment, around))
@@ -72,20 +72,28 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
 
 
 @contextmanager
-def _quiet(around: Surroundings) -> Iterator[None]:
+def _quiet(run: Run) -> Iterator[None]:
     """Let the runner take nothing that is printed for a command to it, until we ourselves have some.
 
     After a fault of the program the runner stays deaf: its message is printed later, and there is nothing to annotate.
     """
-    if not around.runner:
+    if not run.around.runner:
         yield
         return
-    word = secrets.token_hex(16)
-    click.echo(f"::stop-commands::{word}")
+    run.word = secrets.token_hex(16)
+    click.echo(f"::stop-commands::{run.word}")
     sys.stdout.flush()
     yield
     sys.stderr.flush()
-    click.echo(f"::{word}::")
+    click.echo(f"::{run.word}::")
+
+
+def _mask(run: Run, key: str | None) -> None:
+    """Have the runner show a key nowhere in the job's log, whatever later steps print."""
+    hide(key)
+    if key and run.word:
+        sys.stderr.flush()
+        click.echo(f"::{run.word}::\n::add-mask::{key.replace('%', '%25')}\n::stop-commands::{run.word}")
 
 
 def _validate(run: Run) -> int:
@@ -209,7 +217,7 @@ _COMMANDS = {"validate": _validate, "plan": _plan, "apply": _apply, "drift": _dr
 
 
 def _enter(run: Run, session: Session) -> None:
-    hide(session.client.server.key)
+    _mask(run, session.client.server.key)
     run.keyed = session.client.server.key is not None
     run.root = session.repository.root
     run.found(owner=session.owner, desired=session.repository.desired, warnings=session.repository.warnings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,10 @@ from reconciler.cli.main import run
 
 
 def ci(repo: Repo, env: Mapping[str, str], *arguments: str, code: int | None = 0) -> Result:
-    """Run the step in this process, and insist on its exit code (None: any) and that no secret is anywhere."""
+    """Run the step in this process, and insist on its exit code (None: any) and that no secret is anywhere.
+
+    What only tells the runner to mask the key is taken out: the runner shows it to nobody.
+    """
     before = dict(os.environ)
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
     try:
@@ -26,7 +30,10 @@ def ci(repo: Repo, env: Mapping[str, str], *arguments: str, code: int | None = 0
     finally:
         os.environ.clear()
         os.environ.update(before)
-    done = Result(ended, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+    said = out.buffer.getvalue().decode()
+    if env.get("GITHUB_ACTIONS") == "true":
+        said = re.sub(rf"^::\w+::\n::add-mask::{KEY}\n::stop-commands::\w+\n", "", said, flags=re.MULTILINE)
+    done = Result(ended, said, err.buffer.getvalue().decode())
     assert "Traceback" not in done.said
     assert "fault of the program" not in done.said
     assert code is None or done.code == code, done.said

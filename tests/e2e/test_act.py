@@ -116,16 +116,22 @@ def test_a_change_is_planned_planned_again_merged_and_run_again(
     assert [path.name for path in act.home.glob("act/act/*/tmp/*")] == []
 
 
-def test_a_schedule_fails_once_there_is_drift(repo: Repo, act: Act, server: Recording) -> None:
+def test_a_schedule_fails_once_there_is_drift_and_shows_no_key_that_is_no_secret_of_githubs(
+    repo: Repo, act: Act, server: Recording
+) -> None:
+    rewrite(repo, "drift", "${{ secrets.OPENAI_READ_KEY || secrets.OPENAI_API_KEY }}", KEY)
+    rewrite(repo, "drift", "printf %s", f"echo a later step prints {KEY}; printf %s")
     repo.spec("a", **LONG)
     repo.commit()
     repo.apply()
-    assert act.play("schedule", {}, SECRETS).outputs["drift"] == "0"
+    assert act.play("schedule", {}, {}).outputs["drift"] == "0"
     [job] = server.jobs()
     server.http.post(f"/fine_tuning/jobs/{job['id']}/pause").raise_for_status()
-    drifted = act.play("schedule", {}, SECRETS, code=1)
+    drifted = act.play("schedule", {}, {}, code=1)
     assert drifted.outputs["drift"] == "1"
     assert "### Drift: 1 job differs" in drifted.log
+    assert "a later step prints ***" in drifted.log
+    assert KEY not in drifted.log.partition("Run Main Reconcile")[2]
 
 
 def test_a_pull_request_from_a_fork_needs_no_key_and_no_comment(
