@@ -15,7 +15,8 @@ _WORKFLOWS = ("plan", "apply", "drift")
 _CODEOWNERS = (".github/CODEOWNERS", "CODEOWNERS", "docs/CODEOWNERS")
 """Where GitHub looks for it; the first one that is there counts, the others are not read."""
 _ACTION = re.compile(r"[A-Za-z0-9-]+/[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*@[0-9a-f]{40}([0-9a-f]{24})?")
-_PLACEHOLDER = f"OWNER/reconciler@{'0' * 40}"
+PLACEHOLDER = f"OWNER/reconciler@{'0' * 40}"
+"""Stands for the action where nobody says which it is: no commit has that name, so nothing runs by mistake."""
 
 
 def workflows(directory: Path, action: str) -> dict[Path, str]:
@@ -58,7 +59,7 @@ def _workflow(text: str, action: str, branch: str, below: str) -> str:
     where = "" if below == "." else f"          working-directory: {_quoted(below)}\n"
     text = text.replace("          working-directory: .\n", where)
     pattern = re.sub(r"([+!])", r"\\\1", branch)  # all that a branch may hold and a pattern takes for more
-    return text.replace(_PLACEHOLDER, action).replace('branches: ["main"]', f"branches: [{_quoted(pattern)}]")
+    return text.replace(PLACEHOLDER, action).replace('branches: ["main"]', f"branches: [{_quoted(pattern)}]")
 
 
 def _quoted(text: str) -> str:

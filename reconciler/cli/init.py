@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from reconciler.cli.say import say
+from reconciler.cli.say import say, warn
 from reconciler.errors import UsageError
 from reconciler.spec.init import FILES, init, write_new
 
@@ -18,7 +18,7 @@ from reconciler.spec.init import FILES, init, write_new
 @click.option(
     "--action",
     metavar="OWNER/REPO@COMMIT",
-    help="The action that --github's workflows use.  [default: the commit this was installed from]",
+    help="The action that --github's workflows use.  [default: the commit this was installed from, else a gap to fill]",
 )
 def command(directory: Path, github: bool, action: str | None) -> None:
     """Write a first spec, its data, reconciler.yaml and ignore files into DIRECTORY. Never overwrites.
@@ -34,21 +34,23 @@ def command(directory: Path, github: bool, action: str | None) -> None:
         click.echo(f"{'wrote' if path in written else 'kept '}  {path}")
     say("Next: reconciler plan --server local")
     if github:
+        from reconciler.ci.workflows import PLACEHOLDER  # noqa: PLC0415
+
+        if any(PLACEHOLDER in files.get(path, "") for path in written):
+            warn(
+                "nothing says which commit of the action to use, since this was not installed from one: in the "
+                f"workflows, put OWNER/REPO@COMMIT in place of {PLACEHOLDER}."
+            )
         say(
             "Before the first merge: a server in reconciler.yaml that outlasts a runner, and the secret OPENAI_API_KEY."
         )
 
 
 def _workflows(directory: Path, action: str | None) -> dict[Path, str]:
-    from reconciler.ci.workflows import installed_action, workflows  # noqa: PLC0415
+    from reconciler.ci.workflows import PLACEHOLDER, installed_action, workflows  # noqa: PLC0415
 
     try:
         action = action or installed_action(distribution("finetune-reconciler").read_text("direct_url.json"))
     except PackageNotFoundError:
         action = None
-    if not action:
-        raise UsageError(
-            "Nothing says which commit of the action the workflows should use: this was not installed from one.",
-            hint="Say it: --action OWNER/REPO@COMMIT.",
-        )
-    return workflows(directory, action)
+    return workflows(directory, action or PLACEHOLDER)

@@ -8,6 +8,8 @@ import pytest
 from program import Repo
 from workflow_lint import lint
 
+from reconciler.ci.workflows import PLACEHOLDER
+
 ACTION = f"acme/reconciler@{'a' * 40}"
 
 
@@ -25,6 +27,15 @@ def test_the_workflows_are_valid_and_safe(repo: Repo) -> None:
         ".github/CODEOWNERS",
     ]
     lint(repo.root)
+
+
+def test_where_nothing_names_the_action_there_is_a_gap_to_fill(repo: Repo) -> None:
+    done = repo.run("init", "--github")
+    assert PLACEHOLDER in done.err
+    workflows = [path.read_text(encoding="utf-8") for path in repo.root.glob(".github/workflows/*.yml")]
+    assert [text.count(PLACEHOLDER) for text in workflows] == [1, 1, 1]
+    lint(repo.root)
+    assert PLACEHOLDER not in repo.run("init", "--github", "--action", ACTION).err, "nothing was written"
 
 
 @pytest.mark.parametrize(
@@ -58,9 +69,7 @@ def test_nothing_is_overwritten(repo: Repo) -> None:
     assert "wrote" not in repo.run("init", "--github", "--action", ACTION).out
 
 
-@pytest.mark.parametrize(
-    "arguments", [["--github"], ["--action", ACTION], ["--github", "--action", "acme/reconciler@v1"]]
-)
+@pytest.mark.parametrize("arguments", [["--action", ACTION], ["--github", "--action", "acme/reconciler@v1"]])
 def test_an_action_must_be_pinned_before_anything_is_written(repo: Repo, arguments: list[str]) -> None:
     done = repo.run("init", *arguments, code=64)
     assert "--action" in done.err
