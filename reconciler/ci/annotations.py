@@ -16,9 +16,12 @@ from reconciler.errors import SpecError, UnsafePlan
 from reconciler.plan.model import Action
 from reconciler.report.escape import clean, exact
 from reconciler.report.fault import messages
+from reconciler.spec.tree import CONFIG
 
 MOST = 10
 """Annotations that GitHub shows of one kind for one step."""
+
+SETTINGS_CHANGE = f"{CONFIG} changes here: until that is merged, the base branch's settings count."
 
 _LONGEST = 1_000
 
@@ -92,6 +95,11 @@ def _errors(finished: Finished, cwd: Path, within: Path) -> Iterator[Annotation]
 
 
 def _warnings(finished: Finished, root: Path, within: Path) -> Iterator[Annotation]:
+    if finished.settings:
+        file = _relative(root / CONFIG, within)
+        yield Annotation("warning", SETTINGS_CHANGE, file)
+    if finished.plan and finished.plan.compared:
+        yield Annotation("warning", f"no server was asked: {finished.offline}")
     for warning in finished.warnings:
         yield Annotation("warning", warning)
     sources = {spec.name: spec.source for spec in finished.desired}

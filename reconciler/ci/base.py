@@ -39,8 +39,10 @@ class Base:
     changed: tuple[Difference, ...] = ()
 
 
-def read_base(start: Path, environment: str | None, around: Surroundings) -> Base:
+def read_base(start: Path, environment: str | None, around: Surroundings, named: str | None = None) -> Base:
     """Read the base of a pull request; ``start`` is where the specs are.
+
+    Outside of GitHub its commit is ``named``: an id, or a branch that is here.
 
     Raises:
         ReconcilerError: its commit is neither here nor to be had, or there is no git.
@@ -51,8 +53,8 @@ def read_base(start: Path, environment: str | None, around: Surroundings) -> Bas
     root = find_root(start)
     try:
         with Git(root) as git:
-            commit = _commit(git, around)
-            if (head := git.head()) and git.tracks(head, _STATE):
+            commit = _commit(git, around, named)
+            if (head := git.commit("HEAD")) and git.tracks(head, _STATE):
                 raise UsageError(
                     f"{_STATE}/ is in git: what is cached there could hide what a pull request does.",
                     hint=f"Take it out: git rm -r --cached {_STATE}",
@@ -67,16 +69,18 @@ def read_base(start: Path, environment: str | None, around: Surroundings) -> Bas
     return _judged(commit, settings, root, environment, fork=around.fork, moved=home != inside)
 
 
-def _commit(git: Git, around: Surroundings) -> str:
+def _commit(git: Git, around: Surroundings, named: str | None) -> str:
     """Return the base branch's commit, fetched where need be: the first parent of the merge that GitHub tried."""
-    head = git.head()
+    head = git.commit("HEAD")
     parents = git.parents(head) if head and head == around.tried else []
-    commit = parents[0] if len(parents) == 2 and parents[1] == around.commit else around.base
-    if commit is None:
+    tried = parents[0] if len(parents) == 2 and parents[1] == around.commit else around.base
+    wanted = named or tried
+    if wanted is None:
         raise GitFailed("GitHub's event names no commit of it")
-    if not git.has(commit):
-        git.fetch(commit, credentials(around))
-    return commit
+    if commit := git.commit(wanted):
+        return commit
+    git.fetch(wanted, credentials(around))
+    return wanted
 
 
 def credentials(around: Surroundings) -> Mapping[str, str]:

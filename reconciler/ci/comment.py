@@ -51,7 +51,7 @@ def comment(finished: Finished, around: Surroundings, previous: str = "") -> str
     tail = _earlier(earlier_runs(previous), now) + _foot(around)
     head = [marker(finished.owner, finished.environment)]
     head += [f"<!-- now {now.commit} {now.words} -->"] if now else []
-    head += _reviewed(finished, around)
+    head += _reviewed(finished, around, previous)
     chains = sections.chains(finished.desired, _LONGEST_GRAPH) if finished.plan else ""
     used = size("\n".join([*head, chains, tail])) + 10
     return "\n".join([*head, "", body(finished, LONGEST - used), chains + tail])
@@ -83,8 +83,11 @@ def _now(finished: Finished, around: Surroundings) -> Earlier | None:
     return Earlier(around.commit[:7], words[:160])
 
 
-def _reviewed(finished: Finished, around: Surroundings) -> list[str]:
+def _reviewed(finished: Finished, around: Surroundings, previous: str) -> list[str]:
+    """Return the hidden line that says what was reviewed; what is no plan leaves the one that was there."""
     plan = finished.plan
+    if finished.command != "plan":
+        return [before.line()] if (before := Review.read(previous)) else []
     if plan is None or plan.compared or finished.error or around.commit is None:
         return []
     return [Review.of(plan, finished.desired, around.commit).line()]

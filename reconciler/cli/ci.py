@@ -94,6 +94,12 @@ _OPTIONS = (
         envvar="RECONCILER_CI_ALLOW_STALE",
         help="Apply a commit that is not its branch's newest.",
     ),
+    click.option(
+        "--base",
+        metavar="COMMIT",
+        envvar="RECONCILER_CI_BASE",
+        help="Go by the settings of this commit, and compare with it; on GitHub a pull request's is known.",
+    ),
 )
 
 

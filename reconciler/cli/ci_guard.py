@@ -45,7 +45,7 @@ def _checked_out(run: Run) -> str:
     """Return the commit whose specs are here, which may be another than the event's."""
     try:
         with Git(find_root(run.where.start)) as git:
-            here = git.head()
+            here = git.commit("HEAD")
     except GitFailed:
         here = None
     return here or run.around.tried or "a commit nobody knows"

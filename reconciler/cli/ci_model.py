@@ -14,7 +14,7 @@ from reconciler.cli.options import Where, Which
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How a pipeline wants it. ``wait_timeout`` is in minutes."""
+    """How a pipeline wants it. ``wait_timeout`` is in minutes; ``base`` names the commit to be judged by."""
 
     asked: Asked
     comment: Mode
@@ -25,6 +25,7 @@ class Settings:
     fail_on_blocked: bool
     require_reviewed_plan: bool
     allow_stale: bool
+    base: str | None
 
 
 @dataclass

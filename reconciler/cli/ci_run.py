@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from reconciler.apply.model import Outcome
+from reconciler.ci.annotations import SETTINGS_CHANGE
 from reconciler.ci.base import read_base
 from reconciler.ci.finished import Finished
 from reconciler.ci.surroundings import Command, Surroundings
@@ -55,8 +56,12 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
     run = Run(where, which, settings, around, Finished(command=command, owner="", environment=where.environment))
     with _quiet(run):
         try:
-            if around.proposed:
-                run.judge(read_base(where.start, where.environment, around))
+            if settings.base and command == "apply":
+                raise UsageError("--base is for what is not merged yet; an apply goes by its own settings.")
+            if around.proposed or settings.base:
+                run.judge(read_base(where.start, where.environment, around, settings.base))
+            if run.finished.settings:
+                say(SETTINGS_CHANGE, "warning")
             run.found(owner=owner_of(run.where))
             run.code = _COMMANDS[command](run)
         except ReconcilerError as error:
@@ -136,6 +141,7 @@ def _compared(run: Run) -> None:
     """Do what needs no server: say what a pull request changes against its base."""
     base = run.base
     assert base is not None  # noqa: S101 - for mypy: only pull requests are planned without a server
+    say(f"No server is asked: {clean(run.finished.offline)}", "warning")
     with load_specs(run.where) as (repository, _):
         run.found(desired=repository.desired, warnings=repository.warnings)
     paths, environment, specs = run.where.paths, run.where.environment, repository.desired

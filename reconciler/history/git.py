@@ -94,12 +94,12 @@ class Git:
 
     def _head(self) -> list[str]:
         """Return HEAD, unless it is a branch without a commit yet: git would refuse it."""
-        return [head] if (head := self.head()) else []
+        return [head] if (head := self.commit("HEAD")) else []
 
-    def head(self) -> str | None:
-        """Return the commit that is checked out, None where there is none yet."""
+    def commit(self, name: str) -> str | None:
+        """Return the commit that a branch, a tag or an id names, None where this clone has none of that name."""
         try:
-            return self._ask("rev-parse", "--verify", "HEAD^{commit}").strip()
+            return self._ask("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
         except GitFailed:
             return None
 
@@ -107,14 +107,6 @@ class Git:
         """Return the parents of a commit, also those that a shallow clone does not have."""
         head = self._ask("cat-file", "commit", _checked(commit)).partition("\n\n")[0]
         return [line.removeprefix("parent ") for line in head.splitlines() if line.startswith("parent ")]
-
-    def has(self, commit: str) -> bool:
-        """Whether a commit is in this clone."""
-        try:
-            self._ask("cat-file", "-e", f"{_checked(commit)}^{{commit}}")
-        except GitFailed:
-            return False
-        return True
 
     def tracks(self, commit: str, path: str) -> bool:
         """Whether a commit has anything at or below a path."""

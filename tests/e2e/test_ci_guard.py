@@ -182,6 +182,18 @@ def test_where_nobody_says_which_commit_is_the_newest_nothing_is_bought(team: Te
     assert team.jobs() == {"a"}
 
 
+def test_a_merge_that_is_its_own_event_is_held_to_the_branch_it_went_to(team: Team) -> None:
+    pull = {"number": 7, "merged": True, "head": {"sha": "a" * 40}, "base": {"ref": "main"}}
+    team.propose()
+    team.merge()
+    env = team.runner.event("pull_request", {"pull_request": pull}, GITHUB_REF="refs/heads/main")
+    tip, team.stand.tips["main"] = team.stand.tips["main"], "e" * 40
+    assert "no longer the newest commit of main" in ci(team.repo, env, "--command", "apply", code=1).err
+    team.stand.tips["main"] = tip
+    ci(team.repo, env, "--command", "apply", *REQUIRED)
+    assert team.jobs() == {"a"}
+
+
 def test_a_tag_is_no_branch(team: Team) -> None:
     team.merge()
     env = team.runner.event("push", {"repository": {"default_branch": "main"}}, GITHUB_REF="refs/tags/v1")

@@ -70,6 +70,7 @@ def test_a_pull_request_cannot_lift_its_own_limits(repo: Repo, runner: Runner, s
     runner = base(repo, runner, f"{SETTINGS}policy: {{budget: {{creates: 0}}}}\n")
     repo.write("reconciler.yaml", f"{SETTINGS}policy: {{budget: {{creates: 10}}, max_prune: 3}}\n")
     done = ci(repo, runner.pull_request(), code=1)
+    assert any(line.startswith("::warning file=reconciler.yaml::reconciler.yaml changes") for line in heard(done.out))
     assert any("policy budget.creates allows 0" in line for line in heard(done.out))
     for said in (runner.summary, stand.bodies()[0]):
         assert "this pull request is judged by the base branch's" in said
@@ -222,6 +223,28 @@ def test_without_a_key_everything_is_done_that_needs_none(repo: Repo, runner: Ru
     repo.spec("b")
     offline(replace(repo, env={}), runner, "is not set" if "KEY" in settings else "no key is set")
     assert "### Against the base branch: 1 to create, 1 unchanged." in runner.summary
+
+
+@pytest.mark.parametrize("branch", [True, False])
+def test_any_other_pipeline_names_the_base(repo: Repo, runner: Runner, stand: Stand, branch: bool) -> None:
+    runner = base(repo, runner, f"{SETTINGS}policy: {{budget: {{creates: 0}}}}\n")
+    plan = ("ci", "--command", "plan", "--base", "main" if branch else runner.base)
+    repo.git("checkout", "-qb", "topic")
+    repo.write("reconciler.yaml", evil(stand))
+    repo.spec("b")
+    repo.commit()
+    said = repo.run(*plan, code=1).err
+    assert "budget.creates allows 0" in said
+    assert "reconciler.yaml changes here" in said
+    assert stolen(stand) == []
+    unkeyed = replace(repo, env={"RECONCILER_SERVER": "https://api.openai.com/v1"}).run(*plan)
+    assert "No server is asked: OpenAI's server needs a key" in unkeyed.err
+    assert "Against the base branch: 1 to create, 1 unchanged." in unkeyed.out
+
+
+def test_a_base_is_for_what_is_not_merged_and_no_option_to_git(repo: Repo) -> None:
+    assert "--base is for what is not merged" in repo.run("ci", "--command", "apply", "--base", "main", code=64).err
+    assert "cannot be read" in repo.run("ci", "--command", "plan", "--base", "--help", code=1).err
 
 
 def test_a_missing_key_fails_what_is_merged(repo: Repo, runner: Runner, stand: Stand) -> None:

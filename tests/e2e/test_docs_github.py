@@ -54,10 +54,10 @@ def test_gitlab_takes_its_pipeline(tmp_path: Path) -> None:
 
 def test_the_pipeline_of_gitlab_plans_buys_and_looks_for_drift(repo: Repo) -> None:
     jobs: dict[str, Any] = YAML(typ="safe").load(PIPELINE)
-    ran = []
+    ran, base = [], repo.commit()
     for name in ("plan", "apply", "drift"):
         for line in jobs[name]["script"]:
-            program, *arguments = shlex.split(line)
+            program, *arguments = shlex.split(line.replace("$CI_MERGE_REQUEST_DIFF_BASE_SHA", base))
             ran.append(repo.run(*arguments).out)
             assert program == "reconciler"
     assert "1 to create" in ran[0]
