@@ -19,7 +19,7 @@ from reconciler.server.context import Context, Settings
 from reconciler.server.engine import Engine
 from reconciler.server.graders.grading import Graders
 from reconciler.server.guard import Guard
-from reconciler.server.routes import checkpoints, files, graders, health, jobs, models, uploads
+from reconciler.server.routes import chat, checkpoints, files, graders, health, jobs, models, uploads
 from reconciler.server.schemas import REFUSALS
 from reconciler.server.store import Store
 
@@ -39,8 +39,8 @@ def create_app(
     )
     app.state.context = Context(store, engine, settings, Graders(settings.graders), clock)
     problems.install(app)
-    for router in (jobs.router, graders.router, checkpoints.router, files.router, uploads.router, models.router):
-        app.include_router(router, prefix="/v1", responses=REFUSALS)
+    for part in (jobs, graders, checkpoints, files, uploads, models, chat):
+        app.include_router(part.router, prefix="/v1", responses=REFUSALS)
     app.include_router(health.router)
     if settings.chaos is not None:
         from reconciler.server.chaos.layer import ChaosLayer  # noqa: PLC0415 - for tests only

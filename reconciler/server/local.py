@@ -96,6 +96,7 @@ async def running_app(
 
 def _end(engine: Engine, store: Store) -> None:
     engine.stop()
+    engine.trainer.close()
     store.close()
 
 

@@ -141,6 +141,41 @@ class ModelAnswer(_Shown):
     owned_by: str
 
 
+class ChatMessageAnswer(_Shown):
+    """What a model said."""
+
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+
+
+class ChatChoice(_Shown):
+    """An answer, and why it ended."""
+
+    index: int
+    message: ChatMessageAnswer
+    finish_reason: Literal["stop", "length", "tool_calls"]
+
+
+class ChatUsage(_Shown):
+    """How many tokens a question and its answer took."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class ChatAnswer(_Shown):
+    """A completion of a chat."""
+
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: ChatUsage
+
+
 class Deleted(_Shown):
     """Something is gone."""
 

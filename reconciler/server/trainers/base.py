@@ -19,6 +19,7 @@ from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
 from reconciler.server import lifecycle
 from reconciler.server.graders.settings import GraderSettings
+from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Question
 
 GROUP = "reconciler.trainers"
 REPORTED_STEPS = 500
@@ -198,6 +199,18 @@ class Trainer(ABC):
         Raises:
             TrainingFailed: the job fails with this code. Any other exception fails it as ``server_error``.
         """
+
+    def answer(self, question: Question) -> Iterator[Piece | End]:
+        """Answer a question to a base, or to a model or checkpoint that was made here; the last is its end.
+
+        Raises:
+            AnswerRefused: no answer can be had; before the first piece, or while it is made.
+        """
+        words = f"This server's trainer makes no weights, so {question.model} cannot answer."
+        raise AnswerRefused("model_has_no_weights", words, "model")
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what is held for answers; the server ends."""
 
     def delete(self, model: str) -> None:  # noqa: B027 - some keep nothing
         """Let go of what is kept of a model or checkpoint that was deleted."""

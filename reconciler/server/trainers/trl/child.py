@@ -57,6 +57,11 @@ class Child:
         """The process id."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
     def tell(self, line: str) -> None:
         """Write a line to it; one that has ended does not hear it."""
         assert self._process.stdin is not None  # noqa: S101

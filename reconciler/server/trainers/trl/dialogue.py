@@ -106,9 +106,15 @@ def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """Put messages as chat templates read them.
 
     Raises:
-        Unsupported: a part is no text.
+        Unsupported: a part is no text, or has not the API's form.
     """
-    return [_plain(message, number) for number, message in enumerate(messages)]
+    found = []
+    for number, message in enumerate(messages):
+        try:
+            found.append(_plain(message, number))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Unsupported(f"messages[{number}] has not the form that the API gives it") from error
+    return found
 
 
 def _plain(message: Message, number: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from reconciler.errors import MissingExtra
 from reconciler.server import lifecycle
 from reconciler.server.graders.case import Case
 from reconciler.server.graders.grading import GraderRefused, Graders, parts
+from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Question
 from reconciler.server.trainers.base import (
     Control,
     JobRefused,
@@ -33,6 +34,7 @@ from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, loa
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
+from reconciler.server.trainers.trl.sampler import Sampler
 from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
@@ -55,6 +57,7 @@ class TrlTrainer(Trainer):
         self._graders = graders
         self._threads = None if "OMP_NUM_THREADS" in os.environ else threads
         self._launcher = launcher
+        self._sampler = Sampler(directory, _ENVIRONMENT, self._threads)
         self.shelf = Shelf(directory / "models")
 
     @classmethod
@@ -124,6 +127,21 @@ class TrlTrainer(Trainer):
     def delete(self, model: str) -> None:
         """Delete the weights of a model or a checkpoint."""
         self.shelf.remove(model)
+
+    def answer(self, question: Question) -> Iterator[Piece | End]:
+        """Answer from the weights."""
+        try:
+            entry = self._entry(question.model)
+            weights = self.shelf.find(question.model).directory if question.model.startswith("ft:") else None
+        except JobRefused as error:
+            raise AnswerRefused(error.code, error.message, error.param) from error
+        except NoWeights as error:
+            raise AnswerRefused("model_has_no_weights", str(error), "model") from error
+        return self._sampler.answer(question, entry, weights)
+
+    def close(self) -> None:
+        """End the process that answers."""
+        self._sampler.close()
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train in a subprocess. One that dies goes on from its last checkpoint, three times without getting further.

@@ -111,3 +111,34 @@ def test_what_the_catalogue_does_not_have_is_refused(served: Served) -> None:
     with pytest.raises(openai.BadRequestError, match="which has tiny") as caught:
         served.create(model="tinny")
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+
+
+def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
+    job = served.finish(served.create(method=method(n_epochs=8, batch_size=4, learning_rate_multiplier=1.0)))
+    tuned = str(job.fine_tuned_model)
+    asked: list[Any] = [{"role": "user", "content": "what is 5 plus two"}]
+
+    def ask(model: str, **more: Any) -> Any:
+        return served.client.chat.completions.create(model=model, messages=asked, temperature=0, **more)
+
+    first, again = ask("tiny", max_tokens=6), ask(tuned)
+    assert (again.choices[0].message.content, again.choices[0].finish_reason) == ("yes", "stop")
+    assert first.choices[0].message.content != "yes"
+    assert first.choices[0].finish_reason == "length"
+    assert first.usage.completion_tokens == 6
+    assert ask("tiny", max_tokens=6).choices == first.choices, "an adapter must not change its base"
+    checkpoint = served.client.fine_tuning.jobs.checkpoints.list(job.id).data[0].fine_tuned_model_checkpoint
+    assert ask(checkpoint).choices[0].message.content == "yes"
+    chunks = list(ask(tuned, stream=True))
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "yes"
+    assert ask(tuned, stop=["e"]).choices[0].message.content == "y"
+    sampled = [
+        served.client.chat.completions.create(model="tiny", messages=asked, seed=4, max_tokens=6) for _ in range(2)
+    ]
+    assert sampled[0].choices == sampled[1].choices
+    with pytest.raises(openai.BadRequestError, match="reads at most 128"):
+        served.client.chat.completions.create(model=tuned, messages=[{"role": "user", "content": "x " * 300}])
+    served.client.models.delete(tuned)
+    assert ask(checkpoint).choices[0].message.content == "yes", "the last checkpoint has the same weights"
+    with pytest.raises(openai.NotFoundError):
+        ask(tuned)

@@ -1,0 +1,160 @@
+"""Answers questions from the weights, in one subprocess that is kept for a while: loading a model takes seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Question, Reason, until
+from reconciler.server.trainers.trl.catalogue import Entry
+from reconciler.server.trainers.trl.child import Child
+from reconciler.server.trainers.trl.dialogue import calls_in
+
+_MODULE = "reconciler.server.trainers.trl.sample"
+_KEPT = 300.0
+"""Seconds without a question after which the memory is given back."""
+_WAITING = 16
+_CANCEL = "cancel"
+
+
+class Asked(BaseModel):
+    """A question for the subprocess: the base by its entry, and the weights of a fine-tune, None for the base."""
+
+    model_config = ConfigDict(frozen=True)
+
+    entry: Entry
+    cache: Path
+    weights: Path | None
+    messages: list[dict[str, Any]]
+    tools: list[dict[str, Any]]
+    most: int | None
+    temperature: float
+    top_p: float
+    stop: list[str]
+    seed: int | None
+    threads: int | None
+
+
+class Said(BaseModel):
+    """A line of its answer: a ``piece`` of text, the ``end``, or why it was ``refused``."""
+
+    kind: str
+    text: str = ""
+    reason: Reason = "stop"
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    code: str = ""
+    param: str | None = None
+
+
+class Sampler:
+    """Asks one question at a time; a few may wait. Safe to use from several threads."""
+
+    def __init__(self, directory: Path, environment: Mapping[str, str], threads: int | None) -> None:
+        self._directory = directory
+        self._environment = environment
+        self._threads = threads
+        self._one = threading.Lock()
+        self._few = threading.BoundedSemaphore(_WAITING)
+        self._child: Child | None = None
+        self._timer: threading.Timer | None = None
+
+    def answer(self, question: Question, entry: Entry, weights: Path | None) -> Iterator[Piece | End]:
+        """Yield an answer as it is made. A reader that stops reading ends it.
+
+        Raises:
+            AnswerRefused: it cannot be had.
+        """
+        asked = Asked(
+            entry=entry,
+            cache=self._directory / "bases",
+            weights=weights,
+            messages=[dict(message) for message in question.messages],
+            tools=[dict(tool) for tool in question.tools],
+            most=question.most,
+            temperature=question.temperature,
+            top_p=question.top_p,
+            stop=list(question.stop),
+            seed=question.seed,
+            threads=self._threads,
+        )
+        with self._turn() as child:
+            child.tell(asked.model_dump_json())
+            whole = False
+            try:
+                for each in until(question.stop, self._pieces(child, question.tools)):
+                    whole = isinstance(each, End)
+                    yield each
+            except AnswerRefused:
+                whole = True
+                raise
+            finally:
+                if not whole:
+                    child.tell(_CANCEL)
+                    _drain(child)
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[Child]:
+        if not self._few.acquire(blocking=False):
+            raise AnswerRefused("rate_limit_exceeded", f"{_WAITING} questions wait already.", busy=True)
+        try:
+            with self._one:
+                if self._timer is not None:
+                    self._timer.cancel()
+                yield self._running()
+                self._timer = threading.Timer(_KEPT, self.close)
+                self._timer.daemon = True
+                self._timer.start()
+        finally:
+            self._few.release()
+
+    def _running(self) -> Child:
+        if self._child is None or not self._child.alive:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            log = self._directory / "sample.log"
+            self._child = Child(_MODULE, [], log=log, environment=self._environment)
+        return self._child
+
+    def _pieces(self, child: Child, tools: Sequence[object]) -> Iterator[Piece | End]:
+        """Yield pieces as they come; where tools may be called, all at once: a call is seen once it is whole."""
+        text = ""
+        for said in _lines(child):
+            if said.kind == "refused":
+                raise AnswerRefused(said.code, said.text, said.param)
+            if said.kind == "end":
+                rest, calls = calls_in(text)
+                if rest:
+                    yield Piece(rest)
+                yield End("tool_calls" if calls else said.reason, said.prompt_tokens, said.completion_tokens, calls)
+                return
+            if tools:
+                text += said.text
+            else:
+                yield Piece(said.text)
+
+    def close(self) -> None:
+        """End the subprocess, once the question that it answers is answered."""
+        with self._one:
+            if self._child is not None:
+                self._child.end()
+                self._child = None
+
+
+def _lines(child: Child) -> Iterator[Said]:
+    while (line := child.hear(1.0)) is not None:
+        if line:
+            yield Said.model_validate_json(line)
+    raise AnswerRefused("server_error", "The process that answers ended: the machine may be out of memory.", busy=True)
+
+
+def _drain(child: Child) -> None:
+    """Read what is left of an answer that nobody reads."""
+    with contextlib.suppress(AnswerRefused):
+        for said in _lines(child):
+            if said.kind != "piece":
+                return
