@@ -28,17 +28,19 @@ _STANDINS = {
     "cache/restore": 'if [ -d "$CACHE/$KEY" ]; then cp -a "$CACHE/$KEY" "$FILES"; fi',
     "cache/save": 'mkdir -p "$CACHE"; cp -a "$FILES" "$CACHE/$KEY"',
     "upload-artifact": 'mkdir -p "$ARTIFACTS/$NAME"; xargs cp -t "$ARTIFACTS/$NAME" <<< "$FILES"',
-    "setup-python": "exit 1 # nothing here asks for another Python",
+    "setup-python": 'echo "python-path=$PYTHON3" >> "$GITHUB_OUTPUT"',
 }
 """What stands in for each action that ours uses."""
 _STANDIN = """
 name: a stand-in
 description: a stand-in
 inputs: {{path: {{description: p}}, key: {{description: k}}, name: {{description: n}}}}
+outputs: {{python-path: {{description: p, value: "${{{{ steps.only.outputs.python-path }}}}"}}}}
 runs:
   using: composite
   steps:
-    - shell: bash
+    - id: only
+      shell: bash
       env: {{FILES: "${{{{ inputs.path }}}}", KEY: "${{{{ inputs.key }}}}", NAME: "${{{{ inputs.name }}}}"}}
       run: {script}
 """
@@ -64,11 +66,13 @@ class Act:
 
     def __post_init__(self) -> None:
         self.home.mkdir()
+        self.python.symlink_to(_SCRIPTS / "python3")
         for name, script in _STANDINS.items():
             directory = self.home / "standins" / name
             directory.mkdir(parents=True)
-            places = f"CACHE={shlex.quote(str(self.cache))} ARTIFACTS={shlex.quote(str(self.artifacts))}\n"
-            text = _STANDIN.format(script=json.dumps(places + script))
+            places = {"CACHE": self.cache, "ARTIFACTS": self.artifacts, "PYTHON3": self.python}
+            lines = [*(f"{place}={shlex.quote(str(path))}" for place, path in places.items()), script]
+            text = _STANDIN.format(script=json.dumps("\n".join(lines)))
             (directory / "action.yml").write_text(text, encoding="utf-8")
 
     @property
@@ -78,6 +82,11 @@ class Act:
     @property
     def artifacts(self) -> Path:
         return self.home / "artifacts"
+
+    @property
+    def python(self) -> Path:
+        """Return the Python that actions/setup-python finds."""
+        return self.home / "python3"
 
     def play(self, event: str, payload: Mapping[str, Any], secrets: Mapping[str, str], *, code: int = 0) -> Played:
         """Run what an event starts, and insist on the end: 1 where anything failed."""

@@ -57,12 +57,13 @@ def pull_request(repo: Repo, *, source: str = REPOSITORY) -> dict[str, Any]:
     return {"number": 7, "pull_request": {"number": 7, "merged": False, "head": head, "base": base}}
 
 
-def rewrite(repo: Repo, workflow: str, old: str, new: str) -> None:
-    """Commit another input of the action's in a workflow."""
+def rewrite(repo: Repo, workflow: str, old: str, *new: str) -> None:
+    """Commit a workflow with other lines in the place of what is on one."""
     path = repo.root / f".github/workflows/fine-tuning-{workflow}.yml"
-    text = path.read_text(encoding="utf-8")
-    assert old in text
-    path.write_text(text.replace(old, new), encoding="utf-8")
+    before, found, after = path.read_text(encoding="utf-8").partition(old)
+    assert found
+    indent = " " * (len(before) - before.rfind("\n") - 1)
+    path.write_text(before + f"\n{indent}".join(new) + after, encoding="utf-8")
     repo.commit()
 
 
@@ -166,7 +167,9 @@ def test_three_hundred_changes_fit_into_the_comment_and_all_are_in_the_artifact(
 def test_a_runner_without_internet_installs_from_wheels_and_only_once(tmp_path: Path, repo: Repo) -> None:
     checkout = SmallAction.make(tmp_path / "small")
     act = Act(tmp_path / "act", repo.root, checkout.root, "http://127.0.0.1:9")
-    rewrite(repo, "apply", "command: auto", f"wheelhouse: {checkout.wheelhouse}")
+    rewrite(repo, "apply", "command: auto", f"wheelhouse: {checkout.wheelhouse}", 'python-version: "3.11"')
     for _ in range(2):
-        assert "reconciler of the checkout 42 ci" in act.play("push", {}, {}).log
+        log = act.play("push", {}, {}).log
+        assert f"::set-output:: with={act.python}\n" in log
+        assert "reconciler of the checkout 42 ci" in log
         shutil.rmtree(checkout.wheelhouse, ignore_errors=True)
