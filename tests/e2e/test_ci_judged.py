@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from as_github import heard
-from github import Runner, Stand, github
+from github import REPOSITORY, Runner, Stand, github
 from pipeline import ci
-from program import KEY, OWNER, Repo, chat
+from program import KEY, LONG, OWNER, Repo, chat
+
+from reconciler.plan.model import Action
 
 FORK = "mallory/models"
 SETTINGS = f"owner: {OWNER}\nserver: local\n"
@@ -193,6 +195,26 @@ def test_a_fork_gets_everything_that_needs_no_key(repo: Repo, runner: Runner, st
     assert (values["fingerprint"], values["plan-file"], values["plan-json"]) == ("", "", "")
     assert not (repo.root / ".reconciler/server.db").exists()
     assert "against the base branch; no server was asked" in done.out
+
+
+def test_what_a_fork_is_told_is_what_a_server_would_say(repo: Repo, runner: Runner) -> None:
+    """Where every revision of the base is as its specs want it, both ways to plan come to the same."""
+    for name in ("same", "stops", "gone", "label"):
+        repo.spec(name, **LONG, seed=len(name), suffix=name)
+    runner = replace(runner, base=repo.commit())
+    repo.run("apply", "--auto-approve")
+    repo.run("apply", "--auto-approve", "--wait", "--target", "a")
+    repo.spec("a", seed=9)
+    repo.spec("new", seed=8)
+    repo.spec("stops", **LONG, seed=5, suffix="stops", state="cancelled")
+    repo.spec("label", **LONG, seed=5, suffix="label", metadata={"team": "x"})
+    repo.remove("gone")
+    told = []
+    for source in (FORK, REPOSITORY):
+        ci(repo, runner.pull_request(source=source), "--max-prune", "5")
+        told.append({action.value: runner.outputs()[action.value] for action in Action})
+    assert told[0] == told[1]
+    assert (told[0]["create"], told[0]["cancel"], told[0]["none"]) == ("2", "2", "2")
 
 
 def test_a_fork_that_is_gone_is_a_fork(repo: Repo, runner: Runner) -> None:
