@@ -60,7 +60,7 @@ def measure(specs: int, settles: float, lasts: float) -> tuple[float, int, float
 def main() -> None:
     """Measure and print."""
     options = arguments(__doc__ or "", rounds=10).parse_args()
-    specs, settles, lasts = (40, 10, 20) if options.quick else (1000, SETTLES, options.rounds * 60.0)
+    specs, settles, lasts = (40, 5, 35) if options.quick else (1000, SETTLES, options.rounds * 60.0)
     cpu, requests, before, after = measure(specs, settles, lasts)
     report = Report("watch_idle")
     report.add(f"{specs} specs: time", lasts, "s")

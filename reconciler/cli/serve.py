@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.api.webhooks import SECRET_VARIABLE
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import STATE, run_async
 
@@ -57,6 +58,12 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Misbehave by the rules of a file, to test against: see docs/chaos.md.",
 )
+@click.option(
+    "--webhook",
+    envvar="RECONCILER_WEBHOOK_URL",
+    metavar="URL",
+    help="Tell this address how jobs end, signed with RECONCILER_WEBHOOK_SECRET; or set RECONCILER_WEBHOOK_URL.",
+)
 def command(  # noqa: PLR0913, PLR0917 - one for each option
     directory: Path,
     host: str,
@@ -67,6 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     models: Path | None,
     speed: float,
     chaos: Path | None,
+    webhook: str | None,
 ) -> None:
     """Serve the fine-tuning API on this machine, until interrupted. Unfinished jobs go on at the next start.
 
@@ -76,8 +84,10 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     from reconciler.server.context import Settings  # noqa: PLC0415
     from reconciler.server.graders.settings import KEY_VARIABLE, from_environment  # noqa: PLC0415
     from reconciler.server.serve import serve  # noqa: PLC0415
+    from reconciler.server.webhooks import endpoint  # noqa: PLC0415
 
-    SECRETS.add([api_key or "", os.environ.get(KEY_VARIABLE, "")])
+    SECRETS.add([api_key or "", os.environ.get(KEY_VARIABLE, ""), os.environ.get(SECRET_VARIABLE, "")])
+    target = endpoint(webhook, os.environ) if webhook else None
     rules, note = _chaos(chaos)
 
     run_async(
@@ -88,7 +98,9 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
             concurrency=concurrency,
             trainer=trainer,
             speed=speed,
-            settings=Settings(api_key=api_key, graders=from_environment(os.environ), models=models, chaos=rules),
+            settings=Settings(
+                api_key=api_key, graders=from_environment(os.environ), models=models, webhook=target, chaos=rules
+            ),
             ready=lambda url: click.echo(f"Serving {url}{note}"),
         )
     )

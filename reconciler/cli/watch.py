@@ -9,7 +9,15 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager, nullcontext, suppress
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +27,7 @@ import click
 from reconciler.api.client import Client
 from reconciler.api.retry import Backoff
 from reconciler.api.server import Server
+from reconciler.api.webhooks import secret_of
 from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.cli.options import Where, Which, where_options, which_options
@@ -49,6 +58,8 @@ _SHORTEST_LOCAL = 0.5
 """Seconds between two looks at least, at the embedded server: it is near, and its jobs are short."""
 _MOST_OFTEN = 15.0
 """Seconds between two questions to a git remote, at least."""
+_LONGEST_LOOK = 1800.0
+"""Seconds after which a look that has not ended is taken to hang: a large upload takes its time."""
 _STYLES = {"info": "", "warning": "warn", "error": "bad"}
 
 
@@ -62,6 +73,7 @@ class _Asked:
     max_create: int | None
     url: str | None
     ref: str
+    listen: str | None
     looks: int | None
 
     @property
@@ -95,6 +107,11 @@ class _Asked:
 @click.option("--max-create", type=click.IntRange(1), metavar="N", help="Start at most so many runs in one look.")
 @click.option("--git", "url", metavar="URL|PATH", help="Follow a branch of this repository, apart from any work tree.")
 @click.option("--ref", default="main", show_default=True, metavar="NAME", help="The branch or tag; with --git.")
+@click.option(
+    "--listen",
+    metavar="[HOST:]PORT",
+    help="Take webhooks (POST /webhook, signed with RECONCILER_WEBHOOK_SECRET), and answer /healthz and /readyz.",
+)
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
@@ -128,6 +145,9 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
         voice.say(_beginning(session, terms), event="start")
+        if asked.listen:
+            url = await stack.enter_async_context(_heard(asked.listen, watch, terms.tempo.interval))
+            voice.say(f"Listening on {url}.", event="start")
         if sys.stdin.isatty():
             _listen(asking, watch)
         with _ending(watch, voice):
@@ -224,6 +244,23 @@ def _write(message: str, level: str, fields: Mapping[str, Any]) -> None:
     color = Terminal.of(sys.stderr if wrong else sys.stdout).color
     line = [(time.strftime("%H:%M:%S "), "dim"), (clean(text), _STYLES[level])]
     click.echo(paint(line, color=color), err=wrong)
+
+
+def _heard(listen: str, watch: Watch, interval: float) -> AbstractAsyncContextManager[str]:
+    """Listen for webhooks, and for those who ask how it is."""
+    from reconciler.watch.ear import Ear, address, listening  # noqa: PLC0415 - a web server, for those who want one
+
+    pulse, started = watch.pulse, time.monotonic()
+
+    def alive() -> tuple[bool, Mapping[str, object]]:
+        since = time.monotonic() - (started if pulse.looked_at is None else pulse.looked_at)
+        return since < interval + _LONGEST_LOOK, {"seconds_since_last_look": round(since, 1)}
+
+    def ready() -> tuple[bool, Mapping[str, object]]:
+        return pulse.seen_at is not None and not pulse.failed, {"error": SECRETS.redact(clean(pulse.failed))}
+
+    host, port = address(listen)
+    return listening(Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready), host, port)
 
 
 def _pose(question: str) -> None:

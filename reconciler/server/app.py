@@ -1,7 +1,4 @@
-"""The application: the fine-tuning API's routes over a store and an engine.
-
-Not here yet, and where they go: webhooks (an observer of the ledger).
-"""
+"""The application: the fine-tuning API's routes over a store and an engine."""
 
 from __future__ import annotations
 

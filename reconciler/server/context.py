@@ -18,6 +18,7 @@ from reconciler.server.store import Store
 
 if TYPE_CHECKING:
     from reconciler.server.chaos.rules import Chaos
+    from reconciler.server.webhooks import Endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class Settings:
     """How the server serves. Sizes are in bytes.
 
     ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
-    says which may run, ``models`` names the trainer's catalogue, None for the usual one. ``chaos`` makes it
-    misbehave, for tests.
+    says which may run, ``models`` names the trainer's catalogue, None for the usual one. ``webhook`` is told how jobs
+    end. ``chaos`` makes it misbehave, for tests.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -38,6 +39,7 @@ class Settings:
     instance: str = field(default_factory=lambda: secrets.token_hex(16))
     graders: GraderSettings = field(default_factory=GraderSettings)
     models: Path | None = None
+    webhook: Endpoint | None = None
     chaos: Chaos | None = None
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.errors import StoreError
-from reconciler.server import checking, files, jobs, lease, parts
+from reconciler.server import checking, files, jobs, lease, parts, webhooks
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
 from reconciler.server.store import Store
@@ -107,6 +107,7 @@ class Engine:
         if self._is_due("sweep", _SWEEP_EVERY):
             parts.sweep(self._store, self._clock())
             files.sweep(self._store, self._clock())
+            webhooks.sweep(self._store, self._clock())
         self._start_checking(ledger)
         self._stop_unwanted()
         self._start_waiting(ledger)

@@ -120,6 +120,34 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             """,
         ),
     ),
+    (
+        "0004-webhooks",
+        (
+            # What is to be told of ended jobs: noted by the trigger, in the transaction that ends a job.
+            """
+            CREATE TABLE webhooks (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT,
+                id TEXT NOT NULL UNIQUE,
+                job TEXT NOT NULL,
+                type TEXT NOT NULL,
+                created_at INTEGER NOT NULL,
+                attempts INTEGER NOT NULL DEFAULT 0,
+                due_at REAL NOT NULL DEFAULT 0
+            )
+            """,
+            "CREATE INDEX webhooks_due ON webhooks (due_at)",
+            """
+            CREATE TRIGGER job_ended AFTER UPDATE OF status ON jobs
+            WHEN NEW.status <> OLD.status AND NEW.status IN ('succeeded', 'failed', 'cancelled')
+            BEGIN
+                INSERT INTO webhooks (id, job, type, created_at) VALUES (
+                    'evt_' || lower(hex(randomblob(16))), NEW.id, 'fine_tuning.job.' || NEW.status,
+                    CAST(strftime('%s', 'now') AS INTEGER)
+                );
+            END
+            """,
+        ),
+    ),
 )
 
 

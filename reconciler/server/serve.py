@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from fastapi import FastAPI
 
 from reconciler.errors import UsageError
 from reconciler.server.context import Settings
 from reconciler.server.local import DEFAULT_CONCURRENCY, running_app
 from reconciler.server.presence import Presence
+from reconciler.server.webhooks import Deliverer, Endpoint
 
 DEFAULT_PORT = 8787
 
@@ -62,9 +65,25 @@ async def serve(
                 timeout_keep_alive=60, timeout_graceful_shutdown=5, date_header=settings.chaos is None,
             )  # fmt: skip
             try:
-                await _Server(config, announce).serve([listener])
+                async with _telling(app, settings.webhook):
+                    await _Server(config, announce).serve([listener])
             finally:
                 presence.remove(directory)
+
+
+@contextlib.asynccontextmanager
+async def _telling(app: FastAPI, target: Endpoint | None) -> AsyncIterator[None]:
+    """Tell the endpoint how jobs end, as long as the block lasts."""
+    if target is None:
+        yield
+        return
+    task = asyncio.create_task(Deliverer(app.state.context.store, target).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 def is_loopback(host: str) -> bool:

@@ -64,6 +64,18 @@ class Terms:
     looks: int | None = None
 
 
+@dataclass
+class Pulse:
+    """How a watch is: when it ended a look, and when it last saw the server, in monotonic seconds.
+
+    ``failed`` is why the newest look saw nothing; None is never.
+    """
+
+    looked_at: float | None = None
+    seen_at: float | None = None
+    failed: str = ""
+
+
 class Bench(Protocol):
     """Makes what a tick works with, for the specs of the moment."""
 
@@ -102,6 +114,9 @@ class Watch:
         self._repository: Repository | None = None
         self._changed_at = self._access_at = 0.0
         self._unmoved: dict[str, tuple[str, float]] = {}
+        self._active: frozenset[str] = frozenset()
+        self._hurried = False
+        self.pulse = Pulse()
         self.resting = False
 
     # From outside
@@ -115,6 +130,12 @@ class Watch:
         """Look soon, if a file that matters is another: something happened in the file system."""
         self._stirred = self._stirred or not self._soon.is_set()
         self._soon.set()
+
+    def ended(self, job_id: str) -> None:
+        """Look soon, and often for a while, since a listing may lag: a job has ended, as somebody says."""
+        if job_id in self._active:
+            self._hurried = True
+            self.soon()
 
     def stop(self) -> None:
         """End after the look in progress."""
@@ -131,6 +152,7 @@ class Watch:
         while not self._stopping:
             self._soon.clear()
             pause = await self._tick()
+            self.pulse.looked_at = self._clock()
             looks += 1
             if looks == self._terms.looks:
                 return
@@ -164,12 +186,15 @@ class Watch:
                 raise
             return self._failed(error)
         self._failures = 0
+        self.pulse.seen_at, self.pulse.failed = self._clock(), ""
         self._voice.recovered()
+        self._active = frozenset(job.id for job in view.observed.jobs if job.active)
         now = reconciler.now()
         if reconciler.access:
             self._access_at = now
-        if self._voice.jobs(view.observed) or snapshot.repository is not self._repository:
-            self._changed_at = now
+        edited = self._repository not in (None, snapshot.repository)
+        if self._voice.jobs(view.observed) or edited or self._hurried:
+            self._changed_at, self._hurried = now, False
         self._repository = snapshot.repository
         if self._terms.level is Level.OBSERVE:
             self._voice.drift(find_drift(reconciler.desired, view.observed, now))
@@ -189,6 +214,7 @@ class Watch:
 
     def _failed(self, error: ReconcilerError) -> float:
         self._failures += 1
+        self.pulse.failed = str(error)
         tempo = self._terms.tempo
         self._voice.failure(error, tempo.interval)
         if isinstance(error, NotAuthenticated | NotPermitted):

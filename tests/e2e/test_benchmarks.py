@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="a process's memory i
     [
         ("startup", {"python -c pass", "reconciler --help", "reconciler plan --help", "reconciler validate"}),
         ("upload", {"ours: throughput", "bare: throughput", "ours: memory grew by"}),
+        pytest.param("watch_idle", {"processor", "requests", "memory"}, marks=pytest.mark.slow),
         pytest.param("watch_latency", {"10 specs: from save to request"}, marks=pytest.mark.slow),
         pytest.param(
             "noop_plan",

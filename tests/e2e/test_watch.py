@@ -6,12 +6,15 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 from program import LONG, Repo, Result, chat
 from recording import Recording, recording, within
@@ -164,6 +167,33 @@ def commit(root: Path) -> None:
     git(root, "commit", "--quiet", "--message", "a change")
 
 
+def test_a_webhook_shows_an_end_at_once(tmp_path: Path) -> None:
+    secret = {"RECONCILER_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+    repo = Repo.make(tmp_path / "repo", **secret)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        heard = free.getsockname()[1]
+    served = subprocess.Popen(
+        repo.command("serve", "--port", "0", "--webhook", f"http://127.0.0.1:{heard}/webhook"),
+        cwd=repo.root, env=repo.environment(), stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        assert served.stdout is not None
+        repo = replace(repo, server=served.stdout.readline().split()[1])
+        repo.spec("a", **LONG)
+        repo.apply()
+        within(20, lambda: repo.jobs()["a"]["status"] == "running")
+        with watching(repo, "--observe", "--interval", "3600", "--listen", str(heard)) as watch:
+            watch.until("1 running")
+            assert httpx.get(f"http://127.0.0.1:{heard}/readyz").json()["ok"]
+            assert httpx.post(f"http://127.0.0.1:{heard}/webhook", json={}).status_code == 401
+            job_id = repo.jobs()["a"]["job_id"]
+            httpx.post(f"{repo.server}/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
+            watch.until("a: cancelled", 10)
+    finally:
+        _end(served, signal.SIGTERM)
+        served.communicate()
+
+
 def test_without_a_terminal_and_a_word_nothing_is_bought(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url)
     repo.spec("a")
@@ -205,7 +235,7 @@ def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
             _end(served, signal.SIGTERM)
 
 
-def _end(process: subprocess.Popen[bytes], how: signal.Signals) -> None:
+def _end(process: subprocess.Popen[Any], how: signal.Signals) -> None:
     if process.poll() is None:
         process.send_signal(how)
     process.wait(timeout=30)
