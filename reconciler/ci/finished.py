@@ -20,7 +20,8 @@ class Finished:
 
     ``problems`` say what has not converged; ``models`` maps names of specs to what they produced so far; ``notes`` are
     what the run could not do for its reviewers, in words. ``offline`` says why no server was asked; ``settings`` are
-    those that a pull request changes in ``reconciler.yaml``, and that do not count for it yet.
+    those that a pull request changes in ``reconciler.yaml``, and that do not count for it yet. ``written`` says what
+    became of the lock file, empty where nothing differed.
     """
 
     command: Command
@@ -37,6 +38,7 @@ class Finished:
     error: ReconcilerError | None = None
     offline: str = ""
     settings: tuple[Difference, ...] = ()
+    written: str | None = None
 
     @property
     def blocked(self) -> bool:

@@ -20,6 +20,9 @@ from reconciler import __version__
 from reconciler.errors import HostError
 from reconciler.report.escape import clean
 
+Body = Mapping[str, object]
+Params = Mapping[str, int | str]
+
 ACTIONS_BOT = "github-actions[bot]"
 """Who comments with the token that a workflow gets by itself."""
 
@@ -49,7 +52,7 @@ class Pull:
 
 
 class GitHub:
-    """One repository: its branches, pull requests and comments.
+    """One repository, of an ``owner``: its branches, pull requests and comments.
 
     ``sleep`` takes seconds; ``transport`` replaces the network.
     """
@@ -65,8 +68,8 @@ class GitHub:
     ) -> None:
         if not _TOKEN.fullmatch(token):
             raise HostError("GITHUB_TOKEN holds a space, a line break or a character that no token has.")
+        self.owner = repository.partition("/")[0]
         self._repository = f"/repos/{repository}"
-        self._issues = f"{self._repository}/issues"
         self._sleep = sleep
         self._http = httpx.Client(
             base_url=api_url,
@@ -89,7 +92,7 @@ class GitHub:
     def login(self) -> str:
         """Return who we are: a user, or, where the token is no user's, the bot of workflows."""
         try:
-            found = self._ask("GET", "/user")
+            found = self._request("GET", "/user")
         except HostError as error:
             if error.status in (401, 403, 404):
                 return ACTIONS_BOT
@@ -100,7 +103,7 @@ class GitHub:
     def comments(self, number: int) -> Iterator[Comment]:
         """Yield the comments of a pull request, oldest first, over all their pages."""
         for page in range(1, _MOST_PAGES + 1):
-            found = self._ask("GET", f"{self._issues}/{number}/comments", params={"per_page": _PAGE, "page": page})
+            found = self.ask("GET", f"issues/{number}/comments", params={"per_page": _PAGE, "page": page})
             if not isinstance(found, list):
                 raise HostError("GitHub's list of comments is no list.")
             yield from map(_comment, found)
@@ -109,23 +112,23 @@ class GitHub:
 
     def create(self, number: int, body: str) -> Comment:
         """Write a comment. Sent once: after an error it may be there all the same, and the next run finds it."""
-        return _comment(self._ask("POST", f"{self._issues}/{number}/comments", body=body))
+        return _comment(self.ask("POST", f"issues/{number}/comments", {"body": body}))
 
     def update(self, comment_id: int, body: str) -> Comment:
         """Replace what a comment says."""
-        return _comment(self._ask("PATCH", f"{self._issues}/comments/{comment_id}", body=body))
+        return _comment(self.ask("PATCH", f"issues/comments/{comment_id}", {"body": body}))
 
     def delete(self, comment_id: int) -> None:
         """Delete a comment; one that is gone already is deleted."""
         try:
-            self._ask("DELETE", f"{self._issues}/comments/{comment_id}")
+            self.ask("DELETE", f"issues/comments/{comment_id}")
         except HostError as error:
             if error.status != 404:
                 raise
 
     def tip(self, branch: str) -> str:
         """Return the newest commit of a branch."""
-        found = self._ask("GET", f"{self._repository}/branches/{quote(branch, safe='')}")
+        found = self.ask("GET", f"branches/{quote(branch, safe='')}")
         commit = found.get("commit") if isinstance(found, dict) else None
         sha = commit.get("sha") if isinstance(commit, dict) else None
         if not isinstance(sha, str):
@@ -134,22 +137,30 @@ class GitHub:
 
     def merged(self, commit: str) -> list[Pull]:
         """Return the merged pull requests that a commit belongs to."""
-        found = self._ask("GET", f"{self._repository}/commits/{commit}/pulls", params={"per_page": _PAGE})
+        found = self.ask("GET", f"commits/{commit}/pulls", params={"per_page": _PAGE})
         return [pull for each in (found if isinstance(found, list) else []) if (pull := _merged(each))]
 
-    def _ask(self, method: str, path: str, *, params: Mapping[str, int] | None = None, body: str | None = None) -> Any:  # noqa: ANN401 - JSON is anything
+    def ask(self, method: str, path: str, body: Body | None = None, params: Params | None = None) -> Any:  # noqa: ANN401 - JSON is anything
+        """Ask something of the repository, ``path`` being below its own. What may be sent twice is tried again.
+
+        Raises:
+            HostError: GitHub refused, failed or did not answer.
+        """
+        return self._request(method, f"{self._repository}/{path}", body, params)
+
+    def _request(self, method: str, path: str, body: Body | None = None, params: Params | None = None) -> Any:  # noqa: ANN401
         for pause in _PAUSES if method != "POST" else ():
             try:
-                return self._once(method, path, params, body)
+                return self._once(method, path, body, params)
             except HostError as error:
                 if 0 < error.status < 500:
                     raise
             self._sleep(pause)
-        return self._once(method, path, params, body)
+        return self._once(method, path, body, params)
 
-    def _once(self, method: str, path: str, params: Mapping[str, int] | None, body: str | None) -> Any:  # noqa: ANN401
+    def _once(self, method: str, path: str, body: Body | None, params: Params | None) -> Any:  # noqa: ANN401
         try:
-            answer = self._http.request(method, path, params=params, json=None if body is None else {"body": body})
+            answer = self._http.request(method, path, params=params, json=body)
         except httpx.HTTPError as error:
             raise HostError(f"GitHub did not answer: {type(error).__name__}.") from error
         try:

@@ -34,6 +34,7 @@ def outputs(
         "plan-file": str(plan_file) if plan_file else "",
         "plan-json": str(plan_json) if plan_json else "",
         "outputs-json": models if len(models) <= _LARGEST else "",
+        "lock-changed": "" if finished.written is None else "true" if finished.written else "false",
         "drift": "" if finished.drift is None else str(len(finished.drift)),
         "comment-id": "" if comment_id is None else str(comment_id),
     }

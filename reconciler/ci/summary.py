@@ -23,5 +23,6 @@ def summary(finished: Finished, notes: Sequence[str]) -> str:
         parts.append(sections.applied(finished, _ROOM // 2))
     parts.append(body(finished, _ROOM // 2))
     parts += [sections.chains(finished.desired, _ROOM // 8), sections.produced(finished, _ROOM // 4)]
+    parts += [f"{md(finished.written, 400)}\n"] if finished.written else []
     parts += [f"> [!NOTE]\n> {md(note, 400)}\n" for note in notes[:20]]
     return "\n".join(part for part in parts if part) + "\n"

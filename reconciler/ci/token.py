@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from reconciler.errors import SpecError
 from reconciler.spec import documents
 
-_ENOUGH = {
+_ENOUGH: dict[str, tuple[str, ...]] = {
     "contents": ("read",),
     "pull-requests": ("read", "write"),
     "metadata": ("read",),  # every token has it
@@ -19,10 +19,11 @@ _ENOUGH = {
 _ADVICE = "Give the job permissions: contents: read, and pull-requests: write where it comments."
 
 
-def too_wide(workflow: bytes, job: str) -> str:
+def too_wide(workflow: bytes, job: str, *, writes: bool = False) -> str:
     """Say in what the token of a workflow's job may do more than it needs to; empty where nothing shows that it may.
 
-    ``workflow`` is the content of its file. One that cannot be read says nothing: GitHub has read it.
+    ``workflow`` is the content of its file; one that cannot be read says nothing: GitHub has read it. ``writes`` says
+    that the job commits a lock file.
     """
     try:
         found = documents.read("", workflow)
@@ -36,10 +37,10 @@ def too_wide(workflow: bytes, job: str) -> str:
     said = [d["permissions"] for d in (own, document) if isinstance(d, Mapping) and "permissions" in d]
     if not said:
         return f"The workflow states no permissions, so its token may do all that the repository allows. {_ADVICE}"
-    return _beyond(said[0])
+    return _beyond(said[0], {**_ENOUGH, "contents": ("read", "write")} if writes else _ENOUGH)
 
 
-def _beyond(permissions: object) -> str:
+def _beyond(permissions: object, enough: Mapping[str, tuple[str, ...]]) -> str:
     if isinstance(permissions, str):
         return f"The workflow's token has {permissions}, more than it needs. {_ADVICE}"
     if not isinstance(permissions, Mapping):
@@ -47,6 +48,6 @@ def _beyond(permissions: object) -> str:
     beyond = [
         f"{scope}: {access}"
         for scope, access in permissions.items()
-        if access != "none" and access not in _ENOUGH.get(str(scope), ())
+        if access != "none" and access not in enough.get(str(scope), ())
     ]
     return f"The workflow's token has {', '.join(beyond)}, more than it needs. {_ADVICE}" if beyond else ""

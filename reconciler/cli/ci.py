@@ -100,6 +100,20 @@ _OPTIONS = (
         envvar="RECONCILER_CI_BASE",
         help="Go by the settings of this commit, and compare with it; on GitHub a pull request's is known.",
     ),
+    click.option(
+        "--lock-file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="RECONCILER_CI_LOCK_FILE",
+        help="Keep what each spec has produced in this file, after apply and drift.",
+    ),
+    click.option(
+        "--lock-commit",
+        type=click.Choice(["none", "commit", "pull-request"]),
+        default="none",
+        show_default=True,
+        envvar="RECONCILER_CI_LOCK_COMMIT",
+        help="Bring that file to GitHub, too.",
+    ),
 )
 
 

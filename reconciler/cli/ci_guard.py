@@ -6,6 +6,7 @@ from reconciler.ci.base import credentials
 from reconciler.ci.comment import is_marked, marker
 from reconciler.ci.github import GitHub, Pull
 from reconciler.ci.review import Review, unreviewed
+from reconciler.ci.writing import only_written_back
 from reconciler.cli.ci_model import Run
 from reconciler.errors import HostError, ReconcilerError, StalePlan
 from reconciler.history.git import Git, GitFailed
@@ -20,7 +21,8 @@ _BY_HAND = "Open a pull request, or apply without --require-reviewed-plan, by ha
 def refuse_stale(run: Run) -> None:
     """Stop a run of an old commit, which would take back what was applied since.
 
-    A tag has no newest commit, and outside of GitHub nobody knows: there nothing is refused.
+    Commits that only wrote lock files do not count. A tag has no newest commit, and outside of GitHub nobody knows:
+    there nothing is refused.
 
     Raises:
         StalePlan: the branch has moved on.
@@ -37,8 +39,20 @@ def refuse_stale(run: Run) -> None:
             f"Whether {here[:7]} is still the newest commit of {branch} cannot be told: {error}",
             hint="Nothing was changed. Run it again later; --allow-stale applies without being told.",
         ) from error
-    if here != tip:
+    if here != tip and not _same_specs(run, here, tip):
         raise StalePlan(f"{here[:7]} is no longer the newest commit of {branch}, which is {tip[:7]}.", hint=_STALE)
+
+
+def _same_specs(run: Run, here: str, tip: str) -> bool:
+    """Say whether only lock files were written since: that takes nothing back, and applies of other jobs go on."""
+    around = run.around
+    if not around.repository or not around.token:
+        return False
+    try:
+        with GitHub(around.api_url, around.repository, around.token) as github:
+            return only_written_back(github, here, tip)
+    except HostError:
+        return False
 
 
 def _checked_out(run: Run) -> str:

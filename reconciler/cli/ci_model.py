@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from reconciler.ci.base import Base
 from reconciler.ci.finished import Finished
+from reconciler.ci.lock import Entry
 from reconciler.ci.sticky import Mode
 from reconciler.ci.surroundings import Asked, Surroundings
 from reconciler.cli.options import Where, Which
+
+LockCommit = Literal["none", "commit", "pull-request"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,8 @@ class Settings:
     require_reviewed_plan: bool
     allow_stale: bool
     base: str | None
+    lock_file: Path | None
+    lock_commit: LockCommit
 
 
 @dataclass
@@ -47,6 +54,7 @@ class Run:
     root: Path | None = None
     plan_file: Path | None = None
     plan_json: Path | None = None
+    produced: Mapping[str, Entry | None] | None = None
     code: int = 0
 
     def found(self, **facts: object) -> None:

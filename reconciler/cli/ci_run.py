@@ -19,6 +19,7 @@ from reconciler.ci.finished import Finished
 from reconciler.ci.surroundings import Command, Surroundings
 from reconciler.cli.apply import Applied, finish, show
 from reconciler.cli.ci_guard import refuse_stale, refuse_unreviewed
+from reconciler.cli.ci_lock import check_lock, keep_produced
 from reconciler.cli.ci_model import Run, Settings
 from reconciler.cli.ci_tell import hide, tell
 from reconciler.cli.drift import DRIFTED, drift_in
@@ -56,6 +57,7 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
     run = Run(where, which, settings, around, Finished(command=command, owner="", environment=where.environment))
     with _quiet(run):
         try:
+            check_lock(run)
             if settings.base and command == "apply":
                 raise UsageError("--base is for what is not merged yet; an apply goes by its own settings.")
             if around.proposed or settings.base:
@@ -199,6 +201,7 @@ async def _applied(run: Run) -> Applied:
         if applied.error is None:
             observed = await session.observe() if outcomes else view.observed
             run.found(models=models_of(session, observed))
+            keep_produced(run, session, observed)
         return applied
 
 
@@ -217,6 +220,7 @@ async def _drifted(run: Run) -> None:
         _enter(run, session)
         observed = await session.observe()
         run.found(drift=drift_in(session, observed), models=models_of(session, observed))
+        keep_produced(run, session, observed)
 
 
 _COMMANDS = {"validate": _validate, "plan": _plan, "apply": _apply, "drift": _drift}

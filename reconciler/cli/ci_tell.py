@@ -12,8 +12,8 @@ from reconciler.ci.comment import comment, marker
 from reconciler.ci.outputs import output_text, outputs
 from reconciler.ci.sticky import keep
 from reconciler.ci.summary import LARGEST, summary
-from reconciler.ci.surroundings import Surroundings
 from reconciler.ci.token import too_wide
+from reconciler.cli.ci_lock import write_back
 from reconciler.cli.ci_model import Run
 from reconciler.cli.say import say
 from reconciler.cli.secrets import SECRETS
@@ -31,7 +31,7 @@ def hide(secret: str | None) -> None:
 def tell(run: Run) -> None:
     """Tell reviewers; what cannot be told becomes a note in the summary and a warning."""
     around, comment_id = run.around, None
-    notes = _wide(around)
+    notes = [*_wide(run), *write_back(run)]
     try:
         comment_id = _comment(run)
     except HostError as error:
@@ -48,12 +48,13 @@ def tell(run: Run) -> None:
             say(f"warning: {clean(note)}", "warning")
 
 
-def _wide(around: Surroundings) -> list[str]:
+def _wide(run: Run) -> list[str]:
     """Warn of a token that may do more than it needs to, where the workflow's file is here."""
+    around, writes = run.around, run.settings.lock_commit != "none"
     if around.workflow is None or around.workspace is None:
         return []
     try:
-        said = too_wide(read_bytes(str(around.workspace / around.workflow), ""), around.job)
+        said = too_wide(read_bytes(str(around.workspace / around.workflow), ""), around.job, writes=writes)
     except (OSError, SpecError):
         return []
     return [said] if said else []

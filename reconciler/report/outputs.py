@@ -27,7 +27,7 @@ def outputs(models: Models, form: Format) -> str:
 
 
 def _yaml(models: Models) -> str:
-    lines = [f"{_quoted(name)}: {'null' if model is None else _quoted(model)}" for name, model in models.items()]
+    lines = [f"{quoted(name)}: {'null' if model is None else quoted(model)}" for name, model in models.items()]
     return "\n".join(lines or ["{}"]) + "\n"
 
 
@@ -67,7 +67,7 @@ def _variable(name: str) -> str:
     return variable if not variable[:1].isdigit() else f"_{variable}"
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a string in double quotes, in ASCII, by the escapes that YAML and HCL share. No log of a CI obeys it."""
     return '"' + "".join(map(_character, text)).replace("##", "#\\u0023") + '"'
 
@@ -83,7 +83,7 @@ def _character(character: str) -> str:
 
 def _hcl(text: str) -> str:
     """Return a string that HCL reads as it is: an opened template is doubled."""
-    return _quoted(text).replace("${", "$${").replace("%{", "%%{")
+    return quoted(text).replace("${", "$${").replace("%{", "%%{")
 
 
 _WRITERS: Mapping[Format, Callable[[Models], str]] = {"json": to_text, "yaml": _yaml, "env": _env, "tfvars": _tfvars}

@@ -44,7 +44,10 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "resume": [["good", "--dry-run"]],
     "cancel": [["good", "--dry-run"]],
     "drift": [[], ["--format", "json"]],
-    "ci": [["--command", command] for command in ("validate", "plan", "apply", "drift")],
+    "ci": [
+        *(["--command", command] for command in ("validate", "plan", "apply", "drift")),
+        ["--command", "drift", "--lock-file", "lock.yaml"],
+    ],
     "gc": [["--older-than", "0"], ["--older-than", "0", "--format", "json"]],
     "graph": [[], ["--format", "mermaid"], ["--format", "json"]],
     "schema": [[], ["--config"]],

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from as_github import read_outputs
+from github_git import Git
 
 REPOSITORY = "acme/models"
 TOKEN = "ghs_never_to_be_shown_4711"
@@ -41,8 +42,12 @@ class Stand:
     words: str = "@everyone <b>"
     headers: dict[str, str] = field(default_factory=dict)
     last: int = 0
-    tips: dict[str, str] = field(default_factory=dict)
+    git: Git = field(default_factory=Git)
     merges: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    @property
+    def tips(self) -> dict[str, str]:
+        return self.git.tips
 
     def add(self, body: str, author: str = BOT, number: int = 7) -> int:
         self.last += 1
@@ -68,8 +73,10 @@ class Stand:
             return (200, {"login": self.login}) if self.login else (403, {"message": "Resource not accessible"})
         if method != "GET" and len(body.get("body", "")) > LONGEST:
             return 422, {"message": "Validation Failed", "errors": ["body is too long (maximum is 65536 characters)"]}
+        query = parse_qs(parts.query)
         found = self._merged(parts.path) if method == "GET" else None
-        return found or self._comments(method, parts.path, parse_qs(parts.query), body)
+        found = found or self.git.answer(method, parts.path.removeprefix(f"/repos/{REPOSITORY}/"), query, body)
+        return found or self._comments(method, parts.path, query, body)
 
     def _comments(self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]) -> tuple[int, Any]:
         prefix = f"/repos/{REPOSITORY}/issues"
@@ -81,8 +88,6 @@ class Stand:
 
     def _merged(self, path: str) -> tuple[int, Any] | None:
         prefix = f"/repos/{REPOSITORY}"
-        if (found := re.fullmatch(rf"{prefix}/branches/([^/]+)", path)) and (tip := self.tips.get(unquote(found[1]))):
-            return 200, {"name": unquote(found[1]), "commit": {"sha": tip}, "protected": True}
         if found := re.fullmatch(rf"{prefix}/commits/([0-9a-f]+)/pulls", path):
             if found[1] not in self.merges:
                 return 200, []

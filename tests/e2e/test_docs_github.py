@@ -19,7 +19,7 @@ from reconciler.ci.workflows import workflows
 from reconciler.spec.config import load_config
 
 PAGE = (ROOT / "docs/github.md").read_text(encoding="utf-8")
-SETTINGS, PIPELINE = (
+SETTINGS, WRITTEN_BACK, PIPELINE = (
     re.sub(rf"^{indent}", "", text, flags=re.MULTILINE)
     for indent, text in re.findall(r"^( *)```yaml\n(.*?)^\1```", PAGE, re.MULTILINE | re.DOTALL)
 )
@@ -37,6 +37,11 @@ def test_the_settings_name_a_server_and_its_key(repo: Repo) -> None:
     config, _ = load_config(repo.root)
     assert config.server == "openai"
     assert config.servers["openai"].key_env == "OPENAI_API_KEY"
+
+
+def test_models_are_written_back_by_inputs_that_the_action_has() -> None:
+    [step] = YAML(typ="safe").load(WRITTEN_BACK)
+    assert set(step["with"]) <= set(YAML(typ="safe").load(ROOT / "action.yml")["inputs"])
 
 
 def test_the_page_names_every_file_that_init_writes(tmp_path: Path) -> None:
