@@ -133,9 +133,9 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[str]:
+def serving(directory: Path, *options: str) -> Iterator[str]:
     """Run ``reconciler serve`` on a directory; yield its base URL."""
-    command = [sys.executable, "-m", "reconciler", "serve", "--port", "0", "--directory", str(directory)]
+    command = [sys.executable, "-m", "reconciler", "serve", "--port", "0", "--directory", str(directory), *options]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""

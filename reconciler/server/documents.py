@@ -51,6 +51,14 @@ def job(body: CreateJob, *, job_id: str, created_at: int, seed: int) -> Document
     }
 
 
+def with_run_ids(document: Document) -> Document:
+    """Return the job with the ids by which its integrations show it: its own."""
+    shown = [
+        {**each, each["type"]: {**each[each["type"]], "run_id": document["id"]}} for each in document["integrations"]
+    ]
+    return {**document, "integrations": shown}
+
+
 def with_hyperparameters(document: Document, hyperparameters: Mapping[str, Any]) -> Document:
     """Return the job with ``auto`` replaced in both places that show hyperparameters."""
     kind = document["method"]["type"]

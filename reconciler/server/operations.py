@@ -31,6 +31,8 @@ def create_job(store: Store, trainer: Trainer, body: CreateJob, *, now: float, m
     document = documents.job(
         body, job_id=jobs.new_id("ftjob-"), created_at=int(now), seed=secrets.randbelow(2_147_483_648)
     )
+    if trainer.tracks:
+        document = documents.with_run_ids(document)
     with store.read() as db:
         _check_model(db, document["model"], trainer.bases)
     try:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
@@ -167,7 +167,12 @@ class TrainerOptions:
 
 
 class Trainer(ABC):
-    """Turns runs into models. Several runs may be in progress at once, each in a thread of its own."""
+    """Turns runs into models. Several runs may be in progress at once, each in a thread of its own.
+
+    ``tracks`` says whether it tells a job's integrations, each by the job's id.
+    """
+
+    tracks: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

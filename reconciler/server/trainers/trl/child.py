@@ -95,11 +95,12 @@ class Child:
         return code
 
     def last_words(self) -> str:
-        """Return the end of what it printed to its standard error."""
+        """Return the last line that it printed to its standard error, cut."""
         try:
-            return self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace")
+            lines = self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").split("\n")
         except OSError:
             return ""
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
 
 class Parent:

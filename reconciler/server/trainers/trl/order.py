@@ -28,7 +28,8 @@ class Order(BaseModel):
     """One run for a subprocess.
 
     ``place`` is where what it makes is published, ``parent`` the weights that it starts from where its model is a
-    fine-tuned one, ``cache`` where converted base models are kept, ``state`` what it goes on from.
+    fine-tuned one, ``cache`` where converted base models are kept, ``tracking`` where integrations write that have
+    nowhere to send to, ``state`` what it goes on from.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,6 +52,7 @@ class Order(BaseModel):
     threads: int | None
     card: dict[str, Any]
     integrations: list[dict[str, Any]] = []
+    tracking: Path
 
 
 class Told(BaseModel):

@@ -17,6 +17,7 @@ from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Order, Told
 from reconciler.server.trainers.trl.rows import Reader, Row, read
+from reconciler.server.trainers.trl.tracking import Tracker
 
 Tell = Callable[[Told], None]
 
@@ -59,14 +60,23 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     tokenizer = load_tokenizer(order.entry, order.cache)
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
-    watch = Watch(order, stop, tell, validates=rows["valid"] is not None)
-    trainer.add_callback(watch)
+    tracker = Tracker(order.integrations, run_id=order.job_id, config=order.card, directory=order.tracking, note=note)
+
+    def tell_both(told: Told) -> None:
+        tell(told)
+        if told.kind == "step":
+            tracker.show(told.step, told.metrics)
+
+    trainer.add_callback(Watch(order, stop, tell_both, validates=rows["valid"] is not None))
     last = None
     if order.state is not None:
         last = str(checkpoint(order.workdir, order.state.step))
     _forget_later(order)
     tell(Told(kind="began"))
-    trainer.train(resume_from_checkpoint=last)
+    try:
+        trainer.train(resume_from_checkpoint=last)
+    finally:
+        tracker.finish()
     if trainer.state.global_step == trainer.state.max_steps:
         tell(Told(kind="done"))
 

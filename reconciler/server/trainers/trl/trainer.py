@@ -49,6 +49,8 @@ _ATTEMPTS = 3
 class TrlTrainer(Trainer):
     """Trains the models of a catalogue. ``launcher`` are words that stand before Python in a subprocess's command."""
 
+    tracks = True
+
     def __init__(
         self, directory: Path, catalogue: Catalogue, graders: Graders, *, threads: int, launcher: Sequence[str] = ()
     ) -> None:
@@ -224,6 +226,7 @@ class TrlTrainer(Trainer):
                 "validation_sha256": run.validation_sha256 or None,
             },
             integrations=[dict(each) for each in run.integrations],
+            tracking=self._directory / "tracking",
         )
 
 
@@ -262,7 +265,8 @@ class _Attempt:
         finally:
             code = child.end(patience=_GOING if ended else 0)
         if self.outcome == "stopped" and not (asked and code == 0):
-            self.outcome = f"was ended by signal {-code}" if code < 0 else f"ended with code {code}"
+            died = f"ended with code {code} ({child.last_words()})"
+            self.outcome = f"was ended by signal {-code}" if code < 0 else died
 
     def _told(self, told: Told) -> Iterator[Progress]:
         match told.kind:

@@ -41,7 +41,8 @@ class Served:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "reconciler", "serve", "--trainer", "trl", "--port", "0"]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+        environment = {**kept, "OMP_NUM_THREADS": "1", "HOME": str(self.directory)}
         self._process = subprocess.Popen(
             [*command, "--directory", str(self.directory)], stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -114,7 +115,15 @@ def test_what_the_catalogue_does_not_have_is_refused(served: Served) -> None:
 
 
 def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
-    job = served.finish(served.create(method=method(n_epochs=8, batch_size=4, learning_rate_multiplier=1.0)))
+    wandb: Any = {"type": "wandb", "wandb": {"project": "p", "entity": "acme", "name": "n", "tags": ["a", "b"]}}
+    teach = method(n_epochs=8, batch_size=4, learning_rate_multiplier=1.0)
+    job = served.finish(served.create(method=teach, integrations=[wandb]))
+    assert job.integrations
+    assert job.integrations[0].wandb.model_dump()["run_id"] == job.id
+    # Without a key the run is on the server's disk, under the job's id.
+    (run,) = (served.directory / "tracking" / "wandb").glob("offline-run-*")
+    assert run.name.endswith(job.id)
+    assert list(run.glob("*.wandb"))
     tuned = str(job.fine_tuned_model)
     asked: list[Any] = [{"role": "user", "content": "what is 5 plus two"}]
 

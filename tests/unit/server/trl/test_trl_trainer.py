@@ -98,6 +98,12 @@ def test_a_process_that_dies_three_times_without_getting_further_fails_the_job(
     assert caught.value.code == "server_error"
 
 
+def test_a_process_that_breaks_is_quoted(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [])
+    with pytest.raises(TrainingFailed, match=r"ended with code 1 \(IndexError: list index out of range\)"):
+        run.train()
+
+
 def test_where_memory_runs_out_half_as_much_is_tried_once(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, failed("out_of_memory")]] * 2)
     with pytest.raises(TrainingFailed) as caught:
