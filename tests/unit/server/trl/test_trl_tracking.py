@@ -40,7 +40,7 @@ class Wandb:
 
 def told(wandb: Wandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *places: dict[str, Any]) -> list[str]:
     """Track a run of one step; return the notes."""
-    monkeypatch.setitem(sys.modules, "wandb", wandb)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     notes: list[str] = []
     tracker = Tracker(places, run_id="ftjob-x", config={"seed": 1}, directory=tmp_path, note=notes.append)
