@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,10 @@ from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import STATE, run_async
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
     from reconciler.server.chaos.rules import Chaos
+    from reconciler.server.context import Front
 
 
 @click.command()
@@ -64,7 +68,9 @@ if TYPE_CHECKING:
     metavar="URL",
     help="Tell this address how jobs end, signed with RECONCILER_WEBHOOK_SECRET; or set RECONCILER_WEBHOOK_URL.",
 )
-def command(  # noqa: PLR0913, PLR0917 - one for each option
+@click.option("--ui", is_flag=True, help="Also serve a dashboard at /ui; with a key, it asks for that.")
+def command(  # noqa: PLR0913 - an option each
+    *,
     directory: Path,
     host: str,
     port: int,
@@ -75,6 +81,7 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
     speed: float,
     chaos: Path | None,
     webhook: str | None,
+    ui: bool,
 ) -> None:
     """Serve the fine-tuning API on this machine, until interrupted. Unfinished jobs go on at the next start.
 
@@ -99,9 +106,14 @@ def command(  # noqa: PLR0913, PLR0917 - one for each option
             trainer=trainer,
             speed=speed,
             settings=Settings(
-                api_key=api_key, graders=from_environment(os.environ), models=models, webhook=target, chaos=rules
+                api_key=api_key,
+                graders=from_environment(os.environ),
+                models=models,
+                webhook=target,
+                chaos=rules,
+                front=_front(host, api_key) if ui else None,
             ),
-            ready=lambda url: click.echo(f"Serving {url}{note}"),
+            ready=lambda url: click.echo(f"Serving {url}{note}" + (f"\nDashboard: {_dashboard(url)}" if ui else "")),
         )
     )
 
@@ -114,3 +126,19 @@ def _chaos(file: Path | None) -> tuple[Chaos | None, str]:
 
     chaos = load_chaos(file, time.time())
     return chaos, f" with chaos: {len(chaos.rules)} rules of {file}, seed {chaos.seed}"
+
+
+def _front(host: str, api_key: str | None) -> Callable[[FastAPI], Front]:
+    """Return what makes the dashboard; it lets in who has the API's key."""
+    from reconciler.observe.ownership import OWNER  # noqa: PLC0415
+    from reconciler.server.board import Board  # noqa: PLC0415
+    from reconciler.server.serve import is_loopback  # noqa: PLC0415
+    from reconciler.ui.access import Access  # noqa: PLC0415
+    from reconciler.ui.pages import Pages  # noqa: PLC0415
+
+    access = Access(api_key, loopback=is_loopback(host))
+    return lambda app: Pages(Board(app.state.context, owner_key=OWNER), access)
+
+
+def _dashboard(url: str) -> str:
+    return f"{url.removesuffix('/v1')}/ui/"

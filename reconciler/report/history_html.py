@@ -12,29 +12,15 @@ from reconciler.report.curves import Curve, chart
 from reconciler.report.escape import clean
 from reconciler.report.figures import duration, number, timestamp
 from reconciler.report.history import commit_words, conclusion, data_words, settings, took
+from reconciler.report.palette import DARK, LIGHT, SERIES
 from reconciler.report.words import revision
 
-_COLOURS = (
-    ("#2a78d6", "#3987e5"),
-    ("#1baf7a", "#199e70"),
-    ("#eda100", "#c98500"),
-    ("#008300", "#008300"),
-    ("#4a3aa7", "#9085e9"),
-    ("#e34948", "#e66767"),
-    ("#e87ba4", "#d55181"),
-    ("#eb6834", "#d95926"),
-)
-"""Of the newest attempts, on light and on dark ground; neighbours differ for the colour-blind too. Others are grey."""
-
-_LIGHT = "".join(f"--s{i}:{light};" for i, (light, _) in enumerate(_COLOURS, 1))
-_DARK = "".join(f"--s{i}:{dark};" for i, (_, dark) in enumerate(_COLOURS, 1))
-_SERIES = "".join(f".s{i}{{--c:var(--s{i})}}" for i in range(1, len(_COLOURS) + 1))
+_SERIES = "".join(f".s{i}{{--c:var(--s{i})}}" for i in range(1, len(SERIES) + 1))
+"""Colours of the newest attempts; others are grey."""
 
 _STYLE = f"""
-:root{{color-scheme:light dark;--ground:#fcfcfb;--card:#fff;--ink:#1b1b1a;--soft:#62605b;--line:#e4e3df;
---good:#1a7f37;--bad:#c62828;{_LIGHT}--old:#b5b3ac}}
-@media (prefers-color-scheme:dark){{:root{{--ground:#161615;--card:#1f1f1d;--ink:#ecebe7;--soft:#a3a19a;--line:#34332f;
---good:#4ac26b;--bad:#ff7b72;{_DARK}--old:#5d5b55}}}}
+:root{{color-scheme:light dark;{LIGHT}}}
+@media (prefers-color-scheme:dark){{:root{{{DARK}}}}}
 *{{box-sizing:border-box}}
 body{{margin:0 auto;max-width:78rem;padding:2rem 1.25rem 4rem;background:var(--ground);color:var(--ink);
 font:15px/1.5 system-ui,sans-serif}}
@@ -89,7 +75,7 @@ _HEAD = {
 
 def history_html(name: str, attempts: Sequence[Attempt], notes: Sequence[str]) -> str:
     """Return the page. Nothing foreign in it can become markup, and its policy allows no script and no request."""
-    styles = [f"s{i + 1}" if i < len(_COLOURS) else "old" for i in range(len(attempts))]
+    styles = [f"s{i + 1}" if i < len(SERIES) else "old" for i in range(len(attempts))]
     rows = "\n".join(_row(attempt, style, name) for attempt, style in zip(attempts, styles, strict=True))
     head = "".join(f'<th class="{kind}" scope="col">{title}</th>' for title, kind in _HEAD.items())
     said = "".join(f"<p>{_text(note)}</p>\n" for note in notes)

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from fastapi import Request
+from fastapi import FastAPI, Request
+from starlette.types import ASGIApp
 
 from reconciler.server.engine import Engine
 from reconciler.server.graders.grading import Graders
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from reconciler.server.webhooks import Endpoint
 
 
+class Front(Protocol):
+    """Answers some requests before the API does. ``close`` ends answers that would not end by themselves."""
+
+    def beside(self, app: ASGIApp) -> ASGIApp:
+        """Return what answers all requests."""
+
+    def close(self) -> None:
+        """Let the server stop."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How the server serves. Sizes are in bytes.
@@ -28,6 +39,7 @@ class Settings:
     ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
     says which may run, ``models`` names the trainer's catalogue, None for the usual one. ``webhook`` is told how jobs
     end. ``chaos`` makes it misbehave, for tests.
+    ``front`` makes what is served beside the API, of it.
     """
 
     api_key: str | None = field(default=None, repr=False)
@@ -41,6 +53,7 @@ class Settings:
     models: Path | None = None
     webhook: Endpoint | None = None
     chaos: Chaos | None = None
+    front: Callable[[FastAPI], Front] | None = None
 
 
 @dataclass(frozen=True, slots=True)

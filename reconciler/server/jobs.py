@@ -155,8 +155,8 @@ def has_event(db: sqlite3.Connection, job: int, message: str) -> bool:
     return db.execute(sql, (job, message)).fetchone() is not None
 
 
-def events(db: sqlite3.Connection, job: int, *, limit: int, after: str | None) -> Page:
-    """Return a job's newest events.
+def events(db: sqlite3.Connection, job: int, *, limit: int, after: str | None, metrics: bool = True) -> Page:
+    """Return a job's newest events, where asked without those that carry the numbers of a step.
 
     Raises:
         UnknownCursor: ``after`` is no event of this job.
@@ -167,8 +167,10 @@ def events(db: sqlite3.Connection, job: int, *, limit: int, after: str | None) -
         if found is None:
             raise UnknownCursor(after)
         before = found[0]
+    which = "" if metrics else "AND json_extract(document, '$.type') <> 'metrics'"
     rows = db.execute(
-        "SELECT document FROM events WHERE job = ? AND seq < ? ORDER BY seq DESC LIMIT ?", (job, before, limit + 1)
+        f"SELECT document FROM events WHERE job = ? AND seq < ? {which} ORDER BY seq DESC LIMIT ?",  # noqa: S608
+        (job, before, limit + 1),
     )
     return _page(rows.fetchall(), limit)
 

@@ -64,6 +64,11 @@ def act(status: str, verb: Verb) -> str:
     return following
 
 
+def allowed(status: str) -> tuple[Verb, ...]:
+    """Return what may be asked of a job of this status."""
+    return tuple(verb for known, verb in _BY_REQUEST if known == status)
+
+
 def _past(verb: Verb) -> str:
     return "cancelled" if verb == "cancel" else f"{verb}d"
 

@@ -60,13 +60,15 @@ async def serve(
                 presence.write(directory)
                 ready(presence.url)
 
+            front = settings.front(app) if settings.front else None
             config = uvicorn.Config(
-                app, http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
+                front.beside(app) if front else app,
+                http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
                 timeout_keep_alive=60, timeout_graceful_shutdown=5, date_header=settings.chaos is None,
             )  # fmt: skip
             try:
                 async with _telling(app, settings.webhook):
-                    await _Server(config, announce).serve([listener])
+                    await _Server(config, announce, front.close if front else lambda: None).serve([listener])
             finally:
                 presence.remove(directory)
 
@@ -97,13 +99,17 @@ def is_loopback(host: str) -> bool:
 class _Server(uvicorn.Server):
     """Ends on a signal without passing it on: what is to be saved is saved after the last answer."""
 
-    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None], stopping: Callable[[], None]) -> None:
         super().__init__(config)
-        self._started = started
+        self._started, self._stopping = started, stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._started()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

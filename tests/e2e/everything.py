@@ -53,7 +53,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "schema": [[], ["--config"]],
     "doctor": [[], ["--format", "json"]],
     "init": [["fresh"], ["fresh", "--github", "--action", f"acme/reconciler@{'a' * 40}"]],
-    "serve": [["--directory", "reconciler.yaml"]],
+    "serve": [["--directory", "reconciler.yaml"], ["--directory", "reconciler.yaml", "--ui"]],
 }
 """By command: the arguments of each call. MODEL is the model of ``good``; every other word is itself."""
 OFFLINE = {"validate", "fmt", "pause", "resume", "cancel", "graph", "schema", "init", "serve"}

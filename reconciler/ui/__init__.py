@@ -1,0 +1,1 @@
+"""The dashboard in a browser: static pages, a small JSON API under them, and the news as they come."""
