@@ -52,14 +52,14 @@ def read_base(start: Path, environment: str | None, around: Surroundings, named:
     start = Path(os.path.normpath(Path.cwd() / start))
     root = find_root(start)
     try:
-        with Git(root) as git:
+        with checkout(root, around) as git:
             commit = _commit(git, around, named)
             if (head := git.commit("HEAD")) and git.tracks(head, _STATE):
                 raise UsageError(
                     f"{_STATE}/ is in git: what is cached there could hide what a pull request does.",
                     hint=f"Take it out: git rm -r --cached {_STATE}",
                 )
-            home, settings = _settings(git, root, start, commit)
+            home, settings = _settings(git, root, start, commit, around)
             inside = git.prefix.rstrip("/") or "."
     except GitFailed as error:
         raise ReconcilerError(
@@ -67,6 +67,11 @@ def read_base(start: Path, environment: str | None, around: Surroundings, named:
             hint="Give actions/checkout fetch-depth: 2, so that the base branch's newest commit is there.",
         ) from error
     return _judged(commit, settings, root, environment, fork=around.fork, moved=home != inside)
+
+
+def checkout(root: Path, around: Surroundings) -> Git:
+    """Return git for what a pipeline has checked out."""
+    return Git(root, trusted=around.event != "")
 
 
 def _commit(git: Git, around: Surroundings, named: str | None) -> str:
@@ -96,10 +101,10 @@ def credentials(around: Surroundings) -> Mapping[str, str]:
     return env
 
 
-def _settings(git: Git, root: Path, start: Path, commit: str) -> tuple[str | None, bytes | None]:
+def _settings(git: Git, root: Path, start: Path, commit: str, around: Surroundings) -> tuple[str | None, bytes | None]:
     """Return the directory whose settings a commit has for specs at ``start``, from the work tree's top, and them."""
     below = PurePosixPath(git.prefix, Path(os.path.relpath(start, root)).as_posix())
-    with Git(root.joinpath(*[".."] * len(PurePosixPath(git.prefix).parts))) as whole:
+    with checkout(root.joinpath(*[".."] * len(PurePosixPath(git.prefix).parts)), around) as whole:
         for directory in (below, *below.parents):
             if blob := whole.blob(commit, str(directory / CONFIG)):
                 return str(directory), b"".join(whole.read(blob))

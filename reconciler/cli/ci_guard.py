@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.ci.base import credentials
+from reconciler.ci.base import checkout, credentials
 from reconciler.ci.comment import is_marked, marker
 from reconciler.ci.github import GitHub, Pull
 from reconciler.ci.review import Review, unreviewed
 from reconciler.ci.writing import only_written_back
 from reconciler.cli.ci_model import Run
 from reconciler.errors import HostError, ReconcilerError, StalePlan
-from reconciler.history.git import Git, GitFailed
+from reconciler.history.git import GitFailed
 from reconciler.plan.model import Plan
 from reconciler.report.escape import clean
 from reconciler.spec.config import find_root
@@ -58,7 +58,7 @@ def _same_specs(run: Run, here: str, tip: str) -> bool:
 def _checked_out(run: Run) -> str:
     """Return the commit whose specs are here, which may be another than the event's."""
     try:
-        with Git(find_root(run.where.start)) as git:
+        with checkout(find_root(run.where.start), run.around) as git:
             here = git.commit("HEAD")
     except GitFailed:
         here = None
@@ -77,7 +77,7 @@ def _tip(run: Run, branch: str) -> str:
     else:
         refusal = HostError("GITHUB_TOKEN is not set.")
     try:
-        with Git(find_root(run.where.start)) as git:
+        with checkout(find_root(run.where.start), run.around) as git:
             return git.tip(branch, credentials(around))
     except GitFailed:
         raise refusal from None

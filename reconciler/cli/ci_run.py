@@ -14,7 +14,7 @@ import click
 
 from reconciler.apply.model import Outcome
 from reconciler.ci.annotations import SETTINGS_CHANGE
-from reconciler.ci.base import read_base
+from reconciler.ci.base import checkout, read_base
 from reconciler.ci.finished import Finished
 from reconciler.ci.surroundings import Command, Surroundings
 from reconciler.cli.apply import Applied, finish, show
@@ -33,7 +33,7 @@ from reconciler.cli.session import STATE, Session, load_specs, open_session, own
 from reconciler.cli.terminal import Terminal
 from reconciler.errors import MissingKey, NotAuthenticated, ReconcilerError, UsageError
 from reconciler.history.compare import compare
-from reconciler.history.git import Git, GitFailed
+from reconciler.history.git import GitFailed
 from reconciler.loop import refuse_unsafe, run_once
 from reconciler.plan.cost import priced
 from reconciler.plan.limits import budget_limit
@@ -149,7 +149,7 @@ def _compared(run: Run) -> None:
     paths, environment, specs = run.where.paths, run.where.environment, repository.desired
     run.root = root = repository.root
     try:
-        with Git(root) as git:
+        with checkout(root, run.around) as git:
             changes = compare(git, root, paths, environment, base.commit, specs)
     except (GitFailed, OSError) as error:
         raise ReconcilerError(f"The base of this pull request cannot be read: {error}.") from error

@@ -44,11 +44,13 @@ class Commit:
 class Git:
     """The part of a repository below ``root``, to be used as a context manager.
 
-    Paths are POSIX and relative to ``root``. Every method raises GitFailed where git fails.
+    Paths are POSIX and relative to ``root``. Every method raises GitFailed where git fails. One that is ``trusted`` may
+    belong to another user, as a checkout does in the container of a job.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, trusted: bool = False) -> None:
         self._root = root
+        self._settings = (*_SETTINGS, "-c", "safe.directory=*") if trusted else _SETTINGS
         self._prefix = ""
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -181,7 +183,7 @@ class Git:
         return self._running[how[0]]
 
     def _command(self, *arguments: str) -> list[str]:
-        return ["git", "-C", str(self._root), "--no-optional-locks", *_SETTINGS, *arguments]
+        return ["git", "-C", str(self._root), "--no-optional-locks", *self._settings, *arguments]
 
 
 def _checked(commit: str) -> str:

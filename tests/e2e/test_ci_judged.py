@@ -217,6 +217,12 @@ def test_what_a_fork_is_told_is_what_a_server_would_say(repo: Repo, runner: Runn
     assert (told[0]["create"], told[0]["cancel"], told[0]["none"]) == ("2", "2", "2")
 
 
+def test_a_checkout_may_belong_to_another_user(repo: Repo, runner: Runner) -> None:
+    """As it does where a job runs in a container."""
+    ci(repo, runner.pull_request(source=FORK, GIT_TEST_ASSUME_DIFFERENT_OWNER="1"))
+    assert runner.outputs()["none"] == "1"
+
+
 def test_a_fork_that_is_gone_is_a_fork(repo: Repo, runner: Runner) -> None:
     env = runner.pull_request()
     event = Path(env["GITHUB_EVENT_PATH"])
