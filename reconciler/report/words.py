@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from reconciler.plan.model import Action, Difference, Plan
+from reconciler.plan.model import Action, Cost, Difference, Plan
 from reconciler.report.escape import exact
 from reconciler.report.style import LOOKS
 
@@ -63,6 +63,12 @@ def _compared(plan: Plan) -> str:
 def money(amount: float, currency: str) -> str:
     """Return ``12.50 USD``; what is less than a hundredth but more than nothing says so."""
     return f"under 0.01 {currency}" if 0 < amount < 0.01 else f"{amount:,.2f} {currency}"
+
+
+def about(cost: Cost) -> str:
+    """Return ``about 12.50 USD``."""
+    words = money(cost.amount, cost.currency)
+    return words if words.startswith("under") else f"about {words}"
 
 
 def costs(plan: Plan) -> str:
