@@ -8,7 +8,7 @@ from reconciler.plan.model import Action, Change, Plan
 from reconciler.report.access import access_markdown
 from reconciler.report.escape import code, exact, md
 from reconciler.report.style import LOOKS
-from reconciler.report.words import about, conclusion, matching, revision, rows_changed, sides
+from reconciler.report.words import conclusion, estimate, matching, revision, rows_changed, sides
 
 LONGEST = 60_000
 """Characters of a whole comment; hosts refuse one of 65,536."""
@@ -92,7 +92,7 @@ def _row(change: Change) -> str:
     if change.job_id:
         why += f"<br>job {code(change.job_id)}"
     if change.cost:
-        why += f"<br>{md(about(change.cost))}"
+        why += f"<br>{md(estimate(change.cost))}"
     for note in change.notes:
         why += f"<br>note: {md(note, _LONGEST_TEXT)}"
     action = f"**{change.action.value}**" if change.action is Action.BLOCKED else change.action.value

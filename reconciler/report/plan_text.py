@@ -12,7 +12,7 @@ from reconciler.report.access import put_access
 from reconciler.report.escape import clean, exact
 from reconciler.report.layout import Page, cells, pad, widest
 from reconciler.report.style import LOOKS, Span
-from reconciler.report.words import about, conclusion, matching, revision, rows_changed, sides
+from reconciler.report.words import conclusion, estimate, matching, revision, rows_changed, sides
 
 _LONGEST_NAME = 32
 _NARROWEST_REASON = 60
@@ -127,7 +127,7 @@ def _facts(change: Change) -> Iterator[tuple[str, str]]:
     if change.model and change.action is Action.CREATE and all(d.field != "model" for d in change.diff):
         yield "model", change.model
     if change.cost:
-        yield "cost", f"{about(change.cost)}, for about {change.cost.tokens:,} tokens"
+        yield "cost", f"{estimate(change.cost)}, for about {change.cost.tokens:,} tokens"
     if change.requires:
         yield "after", "its successor exists" if change.requires == change.name else f"{change.requires} has its job"
 

@@ -65,7 +65,7 @@ def money(amount: float, currency: str) -> str:
     return f"under 0.01 {currency}" if 0 < amount < 0.01 else f"{amount:,.2f} {currency}"
 
 
-def about(cost: Cost) -> str:
+def estimate(cost: Cost) -> str:
     """Return ``about 12.50 USD``."""
     words = money(cost.amount, cost.currency)
     return words if words.startswith("under") else f"about {words}"
