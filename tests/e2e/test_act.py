@@ -164,6 +164,20 @@ def test_three_hundred_changes_fit_into_the_comment_and_all_are_in_the_artifact(
     assert (act.artifacts / "the plan/saved.plan").is_file()
 
 
+def test_models_are_written_back_to_the_branch(repo: Repo, act: Act, stand: Stand, server: Recording) -> None:
+    rewrite(repo, "apply", "command: auto", "wait: true", "lock-file: models.yaml", "lock-commit: commit")
+    rewrite(repo, "apply", "contents: read", "contents: write")
+    repo.spec("a")
+    stand.tips["main"] = repo.commit()
+    event = {"ref": "refs/heads/main", "repository": {"default_branch": "main", "full_name": REPOSITORY}}
+    applied = act.play("push", event, SECRETS)
+    assert applied.outputs["lock-changed"] == "true"
+    assert "more than it needs" not in applied.log
+    assert server.by_name("a")[0]["fine_tuned_model"] in (stand.git.show("main", "models.yaml") or "")
+    assert act.play("push", event, SECRETS).outputs["lock-changed"] == "false"
+    assert len(stand.git.log("main")) == 2
+
+
 def test_a_runner_without_internet_installs_from_wheels_and_only_once(tmp_path: Path, repo: Repo) -> None:
     checkout = SmallAction.make(tmp_path / "small")
     act = Act(tmp_path / "act", repo.root, checkout.root, "http://127.0.0.1:9")
