@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.errors import ReconcilerError
 from reconciler.observe.state import ObservedJob
+from reconciler.report.figures import timestamp
 from reconciler.report.outputs import quoted
 from reconciler.spec.desired import DataFile, Desired
 from reconciler.spec.documents import read
@@ -30,13 +30,10 @@ def produced(desired: Sequence[Desired], bound: Mapping[str, ObservedJob | None]
 def _entry(spec: Desired, job: ObservedJob | None) -> Entry | None:
     if job is None or not job.fine_tuned_model or not f"{job.fine_tuned_model}{job.id}".isprintable():
         return None
-    ended = datetime.fromtimestamp(job.finished_at, UTC).isoformat().replace("+00:00", "Z") if job.finished_at else ""
-    values = (job.fine_tuned_model, f"{job.revision}.{job.attempt}", job.id, *map(_data, _files(spec)), ended)
+    files = map(_data, (spec.training_file, spec.validation_file))
+    ended = timestamp(job.finished_at) if job.finished_at else ""
+    values = (job.fine_tuned_model, f"{job.revision}.{job.attempt}", job.id, *files, ended)
     return {field: value for field, value in zip(_FIELDS, values, strict=True) if value}
-
-
-def _files(spec: Desired) -> tuple[DataFile | str | None, DataFile | str | None]:
-    return spec.training_file, spec.validation_file
 
 
 def _data(file: DataFile | str | None) -> str:

@@ -53,7 +53,7 @@ def write_back(run: Run) -> list[str]:
         return []
     try:
         run.found(written=_write(run, lock))
-    except (ReconcilerError, OSError) as error:
+    except (ReconcilerError, OSError, UnicodeDecodeError) as error:
         hint = _permissions(run) if isinstance(error, HostError) and error.status in (403, 404) else ""
         return [f"{lock.name} could not be brought up to date. {error} {hint or getattr(error, 'hint', '')}".strip()]
     return []

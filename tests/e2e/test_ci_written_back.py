@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def test_an_apply_leaves_the_models_in_the_work_tree(repo: Repo, runner: Runner,
     assert runner.outputs()["lock-changed"] == "true"
     assert model(first) in runner.outputs()["outputs-json"]
     assert "models.yaml was written." in runner.summary
+    digest = hashlib.sha256((repo.root / "specs/data/train.jsonl").read_bytes()).hexdigest()
+    assert f'training_file: "sha256:{digest}"' in first
     before = lock.stat()
     ci(repo, runner.push(), *LOCK)
     assert runner.outputs()["lock-changed"] == "false"
@@ -190,6 +193,8 @@ def test_a_file_that_is_none_of_ours_is_left_as_it_is(repo: Repo, runner: Runner
     how: tuple[str, ...]
     for how in (COMMIT, PULL):
         assert "is no lock file" in warned(ci(repo, runner.push(), *how).out)[0]
+    (repo.root / "models.yaml").write_bytes(b"\xff\xfe")
+    assert len(warned(ci(repo, runner.push(), *COMMIT).out)) == 1
     repo.write("models.yaml", "theirs: 1\n")
     for how in (LOCK, COMMIT, PULL):
         assert "is no lock file" in warned(ci(repo, runner.push(), *how).out)[0]

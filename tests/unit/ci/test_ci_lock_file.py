@@ -58,6 +58,13 @@ def test_a_name_without_a_spec_is_left_out_and_names_are_in_order() -> None:
     assert text(said) == f"{FULL.splitlines()[0]}\n{{}}\n"
 
 
+@pytest.mark.parametrize("moment", [-1, 10**18, 10**30])
+def test_a_moment_that_no_calendar_has_is_no_reason_to_fail(moment: int) -> None:
+    said = text(None, (SPEC, replace(JOB, finished_at=moment)))
+    assert said is not None
+    assert text(said, (SPEC, None)) == said
+
+
 def test_nothing_is_written_before_there_is_a_model() -> None:
     assert text(None, (SPEC, None)) is None
 
