@@ -98,8 +98,8 @@ async def _trouble(town: Town) -> None:
     town.machines = [_machine(chance) for _ in range(chance.choice((1, 1, 2, 3, 4)))]
     tempo = chance.choice((1, 1, 1, 4))
     tasks = [asyncio.ensure_future(_reconciles(town, machine, tempo)) for machine in town.machines]
-    tasks += [asyncio.ensure_future(actor(town, tempo)) for actor in (_edits, _meddles)]
-    tasks.append(asyncio.ensure_future(_weather(town)))
+    tasks += [asyncio.ensure_future(actor(town, tempo)) for actor in (edits, meddles)]
+    tasks.append(asyncio.ensure_future(weather(town)))
     await asyncio.sleep(tempo * chance.uniform(30, 200))
     for task in tasks:
         task.cancel()
@@ -128,19 +128,19 @@ async def _reconciles(town: Town, machine: Machine, tempo: float) -> None:
         await town.reconcile(machine, manner)
 
 
-async def _edits(town: Town, tempo: float) -> None:
+async def edits(town: Town, tempo: float) -> None:
     while True:
         await asyncio.sleep(tempo * town.chance.uniform(3, 50))
         town.record.note("edit", town.repository.edit())
 
 
-async def _meddles(town: Town, tempo: float) -> None:
+async def meddles(town: Town, tempo: float) -> None:
     while True:
         await asyncio.sleep(tempo * town.chance.uniform(3, 40))
         town.meddle()
 
 
-async def _weather(town: Town) -> None:
+async def weather(town: Town) -> None:
     """Let faults be rare or frequent, with now and then a while in which nothing gets through."""
     usual = town.chance.choice((0.0, 0.05, 0.15, 0.35))
     while True:
@@ -154,7 +154,7 @@ async def settle(town: Town, *, wait: bool) -> None:
     town.record.note("peace")
     await asyncio.sleep(town.quirks.lag + 3)
     rounds, bound = 0, MOST_ROUNDS if wait else MOST_STEPS
-    while not (rests := await _at_rest(town)) and rounds < bound:
+    while not (rests := await at_rest(town)) and rounds < bound:
         rounds += 1
         error = await town.reconcile(Machine(), Manner(wait=wait))
         if wait:
@@ -180,7 +180,7 @@ async def _caches_agree(town: Town) -> None:
         town.record.check("a cache changes no plan", holds=plan.changes == changes, words=f"{plan.changes} {changes}")
 
 
-async def _at_rest(town: Town) -> bool:
+async def at_rest(town: Town) -> bool:
     """Whether nothing is to be done, and nothing will happen by itself."""
     adopted = {spec.adopt.job for spec in town.desired if spec.adopt}  # also somebody else's: once ended, they count
     if any(moving(job) for job in [*town.wanted(), *(j for j in town.server.all_jobs() if j.id in adopted)]):
