@@ -23,6 +23,7 @@ COMMANDS = {
     "schema": "Print the JSON Schema of a spec.",
     "doctor": "Check settings, server and key.",
     "init": "Write a first spec, data and settings.",
+    "models": "Export what the server has trained.",
     "serve": "Run the embedded fine-tuning server.",
 }
 """Every command and its line; its module ``reconciler.cli.NAME`` is loaded only when it runs."""

@@ -53,10 +53,11 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "schema": [[], ["--config"]],
     "doctor": [[], ["--format", "json"]],
     "init": [["fresh"], ["fresh", "--github", "--action", f"acme/reconciler@{'a' * 40}"]],
+    "models": [["export", "MODEL", "--to", "out"]],
     "serve": [["--directory", "reconciler.yaml"], ["--directory", "reconciler.yaml", "--ui"]],
 }
 """By command: the arguments of each call. MODEL is the model of ``good``; every other word is itself."""
-OFFLINE = {"validate", "fmt", "pause", "resume", "cancel", "graph", "schema", "init", "serve"}
+OFFLINE = {"validate", "fmt", "pause", "resume", "cancel", "graph", "schema", "init", "models", "serve"}
 
 
 @dataclass(frozen=True)

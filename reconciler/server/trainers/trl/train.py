@@ -60,7 +60,8 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     tokenizer = load_tokenizer(order.entry, order.cache)
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
-    tracker = Tracker(order.integrations, run_id=order.job_id, config=order.card, directory=order.tracking, note=note)
+    config = {key: value for key, value in order.card.items() if key != "entry"}
+    tracker = Tracker(order.integrations, run_id=order.job_id, config=config, directory=order.tracking, note=note)
 
     def tell_both(told: Told) -> None:
         tell(told)

@@ -218,6 +218,7 @@ class TrlTrainer(Trainer):
                 "base": lifecycle.base_of(run.model),
                 "source": entry.source,
                 "licence": entry.licence,
+                "entry": entry.model_dump(),
                 "started_from": run.model,
                 "method": run.method,
                 "seed": run.seed,

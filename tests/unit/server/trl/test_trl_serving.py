@@ -114,6 +114,36 @@ def test_what_the_catalogue_does_not_have_is_refused(served: Served) -> None:
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
+PROGRAM = """
+import sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+place = sys.argv[1]
+model, tokenizer = AutoModelForCausalLM.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+asked = [{"role": "user", "content": "what is 5 plus two"}]
+read = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+made = model.generate(**read, do_sample=False, max_new_tokens=8)
+print(tokenizer.decode(made[0, read["input_ids"].shape[1]:], skip_special_tokens=True))
+"""
+
+
+def exported(served: Served, model: str) -> str:
+    """Export a model, and return what the merged weights answer by themselves."""
+    target = served.directory / "out"
+    command = ["models", "export", model, "--to", str(target), "--directory", str(served.directory)]
+    said = subprocess.run([sys.executable, "-m", "reconciler", *command], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout == f"{model} is in {target}: README.md, adapter, merged\n"
+    card = (target / "README.md").read_text()
+    assert "sha256" in card
+    assert "train_loss" in card
+    adapter = json.loads((target / "adapter" / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == "tiny"
+    again = subprocess.run([sys.executable, "-m", "reconciler", *command], capture_output=True, text=True, check=False)
+    assert "is not empty" in again.stderr
+    words = [sys.executable, "-c", PROGRAM, str(target / "merged")]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
     wandb: Any = {"type": "wandb", "wandb": {"project": "p", "entity": "acme", "name": "n", "tags": ["a", "b"]}}
     teach = method(n_epochs=8, batch_size=4, learning_rate_multiplier=1.0)
@@ -147,6 +177,7 @@ def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
     assert sampled[0].choices == sampled[1].choices
     with pytest.raises(openai.BadRequestError, match="reads at most 128"):
         served.client.chat.completions.create(model=tuned, messages=[{"role": "user", "content": "x " * 300}])
+    assert exported(served, tuned) == "yes"
     served.client.models.delete(tuned)
     assert ask(checkpoint).choices[0].message.content == "yes", "the last checkpoint has the same weights"
     with pytest.raises(openai.NotFoundError):

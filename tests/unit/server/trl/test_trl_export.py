@@ -1,0 +1,80 @@
+"""What is exported: found by any of its names, with a card that says where it comes from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving import Serve, create, retrieve, upload, wait
+
+from reconciler.errors import UsageError
+from reconciler.server.trainers.trl import shelf
+from reconciler.server.trainers.trl.export import Provenance, card, export, find
+from reconciler.server.trainers.trl.shelf import Shelf
+
+KEY = "reconciler.name"
+PAIRS = {KEY: "triage", "reconciler.owner": "acme/x", "reconciler.revision": "0123456789abcdef.1", "odd": "a|`b"}
+
+
+@pytest.fixture
+def made(serve: Serve, tmp_path: Path) -> str:
+    """A job that has ended, with weights on the shelf as if it had made them."""
+    client = serve(tmp_path)
+    job = create(client, upload(client), metadata=PAIRS, seed=3)
+    wait(lambda: retrieve(client, job["id"])["status"] == "succeeded")
+    job = retrieve(client, job["id"])
+    model = str(job["fine_tuned_model"])
+    checkpoints = client.get(f"fine_tuning/jobs/{job['id']}/checkpoints").json()["data"]
+    facts: dict[str, Any] = {
+        "job": job["id"], "base": "m", "source": "acme/m@1", "licence": "MIT", "started_from": "m",
+        "method": "supervised", "seed": 3, "hyperparameters": {"n_epochs": 4},
+        "training_sha256": "a" * 64, "validation_sha256": None,
+    }  # fmt: skip
+    weights = tmp_path / "checkpoint"
+    weights.mkdir()
+    (weights / "adapter_config.json").write_text("{}")
+    place = Shelf(tmp_path / "models").place(model)
+    shelf.publish(weights, place, checkpoints[0]["step_number"], facts)
+    shelf.finish(place, checkpoints[0]["step_number"])
+    return model
+
+
+def test_a_model_is_found_by_its_name_and_by_its_specs(made: str, tmp_path: Path) -> None:
+    assert find(tmp_path, made, KEY).made == find(tmp_path, "triage", KEY).made
+
+
+def test_the_card_says_where_a_model_comes_from(made: str, tmp_path: Path) -> None:
+    what = find(tmp_path, made, KEY)
+    text = card(what, commit="c" * 40)
+    for fact in (made, what.job.id, "triage", "acme/x", "0123456789abcdef.1", "c" * 40, "a" * 64, "n_epochs 4"):
+        assert f"`{fact}`" in text or f" {fact}`" in text, fact
+    assert 'license: "mit"' in text
+    assert f"| `train_loss` | `{what.metrics['train_loss']}` |" in text
+
+
+def test_nothing_in_a_card_is_markup(made: str, tmp_path: Path) -> None:
+    what = find(tmp_path, made, KEY)
+    odd = Provenance(what.made, what.job, {"training_file": "a|b`c\n<script>", "validation_file": ""}, {})
+    assert "`a\\|b'c <script>, sha256" in card(odd, commit=None)
+
+
+@pytest.mark.parametrize("name", ["nobody", "ft:m:local::nobody", "ft:m:local::x:ckpt-step-3"])
+def test_what_is_not_there_is_said(made: str, tmp_path: Path, name: str) -> None:
+    assert made != name
+    with pytest.raises(UsageError, match=r"nobody|weights"):
+        find(tmp_path, name, KEY)
+
+
+def test_a_directory_that_no_server_keeps_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no directory of a server"):
+        find(tmp_path, "triage", KEY)
+
+
+def test_nothing_is_written_over(made: str, tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "mine").write_text(json.dumps({}))
+    with pytest.raises(UsageError, match="is not empty"):
+        export(tmp_path, find(tmp_path, made, KEY), target, commit=None)
