@@ -1,4 +1,4 @@
-"""``reconciler models``: what the embedded server's real trainer has made."""
+"""``reconciler models export``: what the embedded server has trained, as files with a card."""
 
 from __future__ import annotations
 
