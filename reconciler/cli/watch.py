@@ -140,7 +140,8 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         terms = asked.terms
         if session.server == LOCAL:
             terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
-        asking = Asking(voice, auto=asked.auto_approve, pose=_pose if sys.stdin.isatty() else None)
+        interactive = _at_a_terminal()
+        asking = Asking(voice, auto=asked.auto_approve, pose=_pose if interactive else None)
         watch = Watch(specs.source if follows else Pinned(snapshot), bench, terms, asking, voice)
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
@@ -148,7 +149,7 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         if asked.listen:
             url = await stack.enter_async_context(_heard(asked.listen, watch, terms.tempo.interval))
             voice.say(f"Listening on {url}.", event="start")
-        if sys.stdin.isatty():
+        if interactive:
             _listen(asking, watch)
         with _ending(watch, voice):
             await watch.run(notice.arm)
@@ -267,7 +268,17 @@ def _pose(question: str) -> None:
     if in_json():
         say(f"{question} [y/N]")
     else:
-        click.echo(f"{clean(question)} [y/N] ", err=True, nl=False)
+        click.echo(f"{clean(question)} [y/N]", err=True)
+
+
+def _at_a_terminal() -> bool:
+    """Whether somebody can answer. A job in the background of a shell would be stopped for reading."""
+    if not sys.stdin.isatty():
+        return False
+    if os.name != "posix":
+        return True
+    signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # reading then fails, should it be sent there later
+    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
 
 
 def _listen(asking: Asking, watch: Watch) -> None:

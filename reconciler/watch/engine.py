@@ -245,7 +245,7 @@ class Watch:
             return False
         world = self._bench.world(repository, view.observed)
         outcomes = await execute(world, plan)
-        self._experience.learn(outcomes, specs, self._clock())
+        self._experience.learn(outcomes, world.run.lacking, specs, self._clock())
         self._voice.outcomes(outcomes)
         _stop_where_nothing_is_owned(outcomes)
         granted = await apply_access(reconciler.client, plan.access, revoke=not world.run.failed)

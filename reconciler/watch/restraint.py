@@ -62,14 +62,16 @@ class Experience:
     bought: Counter[Bought] = field(default_factory=Counter)
     _failures: dict[tuple[str, Action, str], _Failure] = field(default_factory=dict)
 
-    def learn(self, outcomes: Iterable[Outcome], specs: Mapping[str, Desired], now: float) -> None:
-        """Remember what became of a tick's changes."""
+    def learn(
+        self, outcomes: Iterable[Outcome], lacking: Collection[Action], specs: Mapping[str, Desired], now: float
+    ) -> None:
+        """Remember what became of a tick's changes; ``lacking`` is what the server cannot do at all."""
         for outcome in outcomes:
             change, key = outcome.change, _key(outcome.change)
             if outcome.result == "done":
                 self._failures.pop(key, None)
                 self.bought[bought(change)] += change.action is Action.CREATE
-            elif outcome.result == "failed":
+            elif outcome.result == "failed" or change.action in lacking:
                 count = self._failures[key].count + 1 if key in self._failures else 1
                 longest = self.longest if isinstance(outcome.error, TransientError) else _LONGEST
                 pause = min(longest, _FIRST * 2.0 ** min(count, 30))

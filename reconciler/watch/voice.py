@@ -37,6 +37,8 @@ class Voice:
         self._stuck: dict[str, str] = {}
         self._drift: dict[str, Drift] | None = None
         self._held: dict[str, str] = {}
+        self._undone: dict[str, str] = {}
+        self._failure: type[ReconcilerError] | None = None
         self._uploading: set[str] = set()
 
     def say(self, message: str, level: str = "info", /, **fields: object) -> None:
@@ -82,14 +84,17 @@ class Voice:
             self.topic(f"warning {warning}", warning)
 
     def failure(self, error: ReconcilerError, pause: float) -> None:
-        """Say that the server could not be read; how it says so may differ from one time to the next."""
-        if "server" not in self._topics:
+        """Say that the server could not be read; again only where it fails in another way."""
+        if type(error) is not self._failure:
+            self._failure = type(error)
             lines = "; ".join(messages(error))
-            self.topic("server", f"{lines} Going on trying, at least every {pause:.0f} s.", "error")
+            self.say(f"{lines} Going on trying, at least every {pause:.0f} s.", "error", event="server")
 
     def recovered(self) -> None:
         """Say that the server answers, if it did not."""
-        self.topic("server", "", over="The server answers again.")
+        if self._failure is not None:
+            self._failure = None
+            self.say("The server answers again.", event="server")
 
     def jobs(self, observed: Observed) -> bool:
         """Say which jobs stand otherwise than before, and return whether any does; at first, only count them."""
@@ -160,22 +165,22 @@ class Voice:
             self.say(f"{verb} {names}: {mine[0].reason}.", "warning", event=kind)
 
     def outcomes(self, outcomes: Sequence[Outcome]) -> None:
-        """Say what was done, and what failed."""
+        """Say what was done, and what was not: that again only once it is for another reason."""
         for outcome in outcomes:
-            change, job = outcome.change, outcome.job_id or outcome.change.job_id
-            about: dict[str, object] = {
-                "event": str(change.action),
-                "spec": change.name,
-                "job": job,
-                "outcome": outcome.result,
-            }
+            change, job, error = outcome.change, outcome.job_id or outcome.change.job_id, outcome.error
+            about: dict[str, object] = {"spec": change.name, "job": job, "outcome": outcome.result}
+            what = f"{change.action} {change.name}"
+            why = error.message if error else outcome.detail  # a request's id differs each time
             if outcome.result == "done":
+                self._undone.pop(what, None)
                 words = f"{_DONE[change.action]} {change.name}: {outcome.detail or change.reason} ({job})"
-                self.say(words, **about, reason=change.reason, request_id=outcome.request_id)
-            else:
-                why = "; ".join(messages(outcome.error)) if outcome.error else outcome.detail
+                about |= {"reason": change.reason, "request_id": outcome.request_id}
+                self.say(words, "info", event=str(change.action), **about)
+            elif self._undone.get(what) != why:
+                self._undone[what] = why
+                words = f"{what} {outcome.result}: {'; '.join(messages(error)) if error else why}"
                 level = "error" if outcome.result == "failed" else "warning"
-                self.say(f"{change.action} {change.name} {outcome.result}: {why}", level, **about)
+                self.say(words, level, event=str(change.action), **about)
 
     def granted(self, granted: Sequence[Granted]) -> None:
         """Say what was done about permissions."""

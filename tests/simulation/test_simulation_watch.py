@@ -347,18 +347,40 @@ def test_beyond_the_limits_on_destruction_the_rest_is_done(play: Callable[..., T
 
 def test_what_a_server_refuses_is_tried_ever_less_often(play: Callable[..., Town]) -> None:
     async def story(town: Town) -> None:
-        town.server.create = _refuse  # type: ignore[method-assign]
+        tries: list[float] = []
+
+        def refuse(*_: object, **__: object) -> LiveJob:
+            tries.append(town.loop.time())
+            raise Refused(400, "invalid_request", "Not this one.")
+
+        town.server.create = refuse  # type: ignore[method-assign]
         town.repository.versions.append({"ant": Want()})
         watching = begin(town)
         await asyncio.sleep(4 * 3600)
-        assert 8 <= watching.said("create ant failed") <= 16
+        assert 8 <= len(tries) <= 16
+        assert watching.said("create ant failed") == 1
+        watching.edit(ant=Want(retry_limit=1))
+        await asyncio.sleep(3)
+        assert tries[-1] > 4 * 3600
         await watching.end()
 
     play(story)
 
 
-def _refuse(*_: object, **__: object) -> LiveJob:
-    raise Refused(400, "invalid_request", "Not this one.")
+def test_a_server_that_cannot_pause_is_asked_ever_less_often_and_that_is_said_once(play: Callable[..., Town]) -> None:
+    async def story(town: Town) -> None:
+        town.server.quirks = replace(town.server.quirks, no_pause=501)
+        town.repository.versions.append({"ant": Want(state="running")})
+        watching = begin(town)
+        await asyncio.sleep(60)
+        watching.edit(ant=Want(state="paused"))
+        before = watching.wire.sent
+        await asyncio.sleep(3600)
+        assert watching.said("pause ant") == 1
+        assert watching.wire.sent - before < 3600 / 27 + 60
+        await watching.end()
+
+    play(story)
 
 
 def test_a_job_that_shows_no_change_is_retrieved_now_and_then(play: Callable[..., Town]) -> None:
