@@ -129,7 +129,7 @@ class WorkTree:
         else:
             snapshot = self._judged(repository, problems, data)
         self._data_paths = data.paths or self._data_paths
-        self._marks = marks | {path: mark for path, mark in self._mark().items() if path not in marks}
+        self._marks = marks | {path: _mark_of(path) for path in self._data_paths - marks.keys()}
         self._last = snapshot
         return snapshot
 
