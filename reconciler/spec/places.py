@@ -250,7 +250,7 @@ class _Builder:
         frame.place.keys[key] = (mark.line + self._offset, mark.column + 1)
 
     def _scalar(self, event: Any) -> Any:  # noqa: ANN401
-        value: Any = event.value
+        value: Any = _joined(event.value)
         if event.implicit[0] and event.tag is None:
             try:
                 value = plain(value)
@@ -293,6 +293,11 @@ class _Builder:
             frame.place.values[frame.key] = place
             frame.value[frame.key] = value
             frame.key = None
+
+
+def _joined(text: str) -> str:
+    """Make one character of two escapes, as JSON writes those beyond U+FFFF; half a pair stays as it is."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 
 def _short(text: str) -> str:

@@ -117,6 +117,14 @@ def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
     assert typed(only(f"k: {text}").value()) == typed({"k": value})
 
 
+@given(st.text(alphabet=st.characters(exclude_categories=["Cc", "Cs", "Cn", "Zl", "Zp"], exclude_characters="\ufeff")))
+def test_json_that_spells_every_character_as_an_escape_says_the_same(text: str) -> None:
+    escaped = json.dumps({text: [text]})
+    for path in (False, True):
+        assert outcome(escaped, exact=path) == outcome(json.dumps({text: [text]}, ensure_ascii=False), exact=path)
+    assert only(escaped).value() == {text: [text]}
+
+
 def test_documents_know_their_lines() -> None:
     documents = read("f.yaml", b"# intro\n---\n\n# the first\na: 1\n--- # next\n---\nb: 2\n...\n# end\n")
     assert [(d.value(), d.starts) for d in documents] == [({"a": 1}, 5), ({"b": 2}, 8)]
