@@ -2,44 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
-import sys
-import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     closing,
-    contextmanager,
     nullcontext,
-    suppress,
 )
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from reconciler.api.answers import Reply
 from reconciler.api.client import Client
 from reconciler.api.retry import Backoff
 from reconciler.api.server import Server
 from reconciler.api.webhooks import secret_of
 from reconciler.apply.world import World
 from reconciler.cache import Cache
+from reconciler.cli.attended import at_a_terminal, ending, listen, pose, write
 from reconciler.cli.options import Where, Which, where_options, which_options
-from reconciler.cli.say import in_json, say
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
-from reconciler.cli.terminal import Terminal
-from reconciler.errors import ReconcilerError, UsageError
+from reconciler.errors import ApiError, ReconcilerError, UsageError
 from reconciler.loop import Reconciler
 from reconciler.observe.state import Observed
 from reconciler.report.escape import clean
-from reconciler.report.style import paint
 from reconciler.spec.config import find_root
 from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
@@ -52,15 +45,15 @@ from reconciler.watch.tempo import Tempo
 from reconciler.watch.voice import Voice
 from reconciler.watch.worktree import WorkTree
 
-_PATIENCE = 20.0
-"""Seconds in which a look in progress may end once a signal has come."""
+if TYPE_CHECKING:
+    from reconciler.watch.metrics import Metrics
+
 _SHORTEST_LOCAL = 0.5
 """Seconds between two looks at least, at the embedded server: it is near, and its jobs are short."""
 _MOST_OFTEN = 15.0
 """Seconds between two questions to a git remote, at least."""
 _LONGEST_LOOK = 1800.0
 """Seconds after which a look that has not ended is taken to hang: a large upload takes its time."""
-_STYLES = {"info": "", "warning": "warn", "error": "bad"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +103,7 @@ class _Asked:
 @click.option(
     "--listen",
     metavar="[HOST:]PORT",
-    help="Take webhooks (POST /webhook, signed with RECONCILER_WEBHOOK_SECRET), and answer /healthz and /readyz.",
+    help="Take webhooks (POST /webhook, RECONCILER_WEBHOOK_SECRET); answer /healthz, /readyz and /metrics.",
 )
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
@@ -129,29 +122,31 @@ def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401
 
 
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
-    voice = Voice(_write)
+    voice = Voice(write)
     async with AsyncExitStack() as stack:
         specs = await stack.enter_async_context(_specs(where, asked))
         snapshot = specs.first
         cache = stack.enter_context(closing(Cache(specs.state / "cache.db")))
-        session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, _client))
+        session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, _Client))
         bench = _Bench(session, where, which, voice)
         follows = asked.terms.level is not Level.HEAL
         terms = asked.terms
         if session.server == LOCAL:
             terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
-        interactive = _at_a_terminal()
-        asking = Asking(voice, auto=asked.auto_approve, pose=_pose if interactive else None)
-        watch = Watch(specs.source if follows else Pinned(snapshot), bench, terms, asking, voice)
+        interactive = at_a_terminal()
+        asking = Asking(voice, auto=asked.auto_approve, pose=pose if interactive else None)
+        metrics = _metrics(session) if asked.listen else None
+        source = specs.source if follows else Pinned(snapshot)
+        watch = Watch(source, bench, terms, asking, voice, meter=metrics)
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
         voice.say(_beginning(session, terms), event="start")
         if asked.listen:
-            url = await stack.enter_async_context(_heard(asked.listen, watch, terms.tempo.interval))
+            url = await stack.enter_async_context(_heard(asked.listen, watch, terms.tempo.interval, metrics))
             voice.say(f"Listening on {url}.", event="start")
         if interactive:
-            _listen(asking, watch)
-        with _ending(watch, voice):
+            listen(asking, watch)
+        with ending(watch, voice):
             await watch.run(notice.arm)
         voice.say("Ended. The jobs go on; the next run looks at what is there.", event="end")
 
@@ -190,9 +185,26 @@ def _tree(paths: Sequence[str], where: Where, cwd: Path, root: Path, *, whole: b
     return WorkTree(paths, where.environment, cwd=cwd, cache_file=root / STATE / "cache.db", whole=whole)
 
 
-def _client(server: Server) -> Client:
-    """Make a client that gives up early: the next look comes soon, and says less than a wait of minutes."""
-    return Client(server, backoff=Backoff(attempts=3, total=60.0))
+class _Client(Client):
+    """Tells each answer's status to ``count``: 0 for none. It gives up early: the next look comes soon."""
+
+    count: Callable[[str, int], None] | None = None
+
+    def __init__(self, server: Server) -> None:
+        super().__init__(server, backoff=Backoff(attempts=3, total=60.0))
+
+    async def _send(self, method: str, path: str, **more: Any) -> Reply:  # noqa: ANN401 - as it is
+        status = 0
+        try:
+            reply = await super()._send(method, path, **more)
+            status = reply.status
+        except ApiError as error:
+            status = error.status
+            raise
+        finally:
+            if self.count is not None:
+                self.count(method, status)
+        return reply
 
 
 @dataclass(frozen=True)
@@ -235,19 +247,19 @@ def _beginning(session: Session, terms: Terms) -> str:
     return f"{what} {specs} of {session.owner} on {session.server}, every {terms.tempo.interval:g} s."
 
 
-def _write(message: str, level: str, fields: Mapping[str, Any]) -> None:
-    """Write a line: what happens to stdout, what is wrong to stderr; in JSON all of it goes to stderr."""
-    text = SECRETS.redact(message)
-    if in_json():
-        say(text, level, **fields)
-        return
-    wrong = level != "info"
-    color = Terminal.of(sys.stderr if wrong else sys.stdout).color
-    line = [(time.strftime("%H:%M:%S "), "dim"), (clean(text), _STYLES[level])]
-    click.echo(paint(line, color=color), err=wrong)
+def _metrics(session: Session) -> Metrics | None:
+    """Return what counts for /metrics, where that is installed."""
+    try:
+        from reconciler.watch.metrics import Metrics  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    metrics = Metrics(session.owner, session.server)
+    if isinstance(session.client, _Client):
+        session.client.count = metrics.request
+    return metrics
 
 
-def _heard(listen: str, watch: Watch, interval: float) -> AbstractAsyncContextManager[str]:
+def _heard(listen: str, watch: Watch, interval: float, metrics: Metrics | None) -> AbstractAsyncContextManager[str]:
     """Listen for webhooks, and for those who ask how it is."""
     from reconciler.watch.ear import Ear, address, listening  # noqa: PLC0415 - a web server, for those who want one
 
@@ -261,74 +273,9 @@ def _heard(listen: str, watch: Watch, interval: float) -> AbstractAsyncContextMa
         return pulse.seen_at is not None and not pulse.failed, {"error": SECRETS.redact(clean(pulse.failed))}
 
     host, port = address(listen)
-    return listening(Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready), host, port)
-
-
-def _pose(question: str) -> None:
-    if in_json():
-        say(f"{question} [y/N]")
-    else:
-        click.echo(f"{clean(question)} [y/N]", err=True)
-
-
-def _at_a_terminal() -> bool:
-    """Whether somebody can answer. A job in the background of a shell would be stopped for reading."""
-    if not sys.stdin.isatty():
-        return False
-    if os.name != "posix":
-        return True
-    signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # reading then fails, should it be sent there later
-    return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
-
-
-def _listen(asking: Asking, watch: Watch) -> None:
-    """Hear what a person types, in a thread: nothing else waits for it, and it ends with the process."""
-    loop = asyncio.get_running_loop()
-
-    def hear(line: str) -> None:
-        if asking.answer(line):
-            watch.soon()
-
-    def read() -> None:
-        with suppress(OSError, ValueError, RuntimeError):  # the terminal is gone, or the loop has ended
-            for line in sys.stdin:
-                loop.call_soon_threadsafe(hear, line)
-
-    threading.Thread(target=read, name="answers", daemon=True).start()
+    text = metrics.text if metrics else None
+    return listening(Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready, metrics=text), host, port)
 
 
 def _unable(voice: Voice, why: str) -> None:
     voice.topic("files", f"The file system cannot be watched ({why}): files are looked at when the server is.")
-
-
-@contextmanager
-def _ending(watch: Watch, voice: Voice) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the watch after the look in progress, and another one at once."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    signals = (signal.SIGINT, signal.SIGTERM)
-    stopped = False
-
-    def end() -> None:
-        nonlocal stopped
-        if stopped and task is not None:
-            task.cancel()
-            return
-        stopped = True
-        if not watch.resting:
-            voice.say("Ending with the look in progress; interrupt again to end at once.", event="ending")
-        watch.stop()
-        if task is not None:
-            loop.call_later(_PATIENCE, task.cancel)
-
-    if os.name == "posix" and threading.current_thread() is threading.main_thread():
-        for number in signals:
-            loop.add_signal_handler(number, end)
-    try:
-        yield
-    except asyncio.CancelledError:
-        if not stopped:
-            raise
-    finally:
-        if os.name == "posix" and threading.current_thread() is threading.main_thread():
-            for number in signals:
-                loop.remove_signal_handler(number)

@@ -22,7 +22,7 @@ def priced(changes: Sequence[Change], desired: Mapping[str, Desired], prices: Ma
 
 def _cost(change: Change, desired: Mapping[str, Desired], prices: Mapping[str, Price]) -> Cost | None:
     spec = desired[change.name]
-    price = _price(change.model or _base(spec, desired), prices)
+    price = price_of(change.model or _base(spec, desired), prices)
     if price is None or isinstance(spec.training_file, str):
         return None
     tokens = estimated_tokens(spec)
@@ -36,8 +36,8 @@ def _base(spec: Desired, desired: Mapping[str, Desired]) -> str:
     return spec.model
 
 
-def _price(model: str, prices: Mapping[str, Price]) -> Price | None:
-    """Choose the price of a model: by its very name, else by the longest name or glob that it matches."""
+def price_of(model: str, prices: Mapping[str, Price]) -> Price | None:
+    """Return the price of a model, None where it has none: that of its very name first, else of the longest glob."""
     if model in prices:
         return prices[model]
     found = max((p for p in prices if matches(model, p)), key=lambda p: (len(p), p), default=None)

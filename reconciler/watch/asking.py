@@ -5,17 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Sequence
 
-from reconciler.plan.model import Action, Change
+from reconciler.plan.model import Action, Change, Plan
+from reconciler.report.words import costs
 from reconciler.watch.restraint import Bought, bought
 from reconciler.watch.voice import Voice, some
 
 _TOO_QUICK = 1.0
 """Seconds: an answer that comes sooner was meant for the question before."""
-
-
-def buys(change: Change) -> bool:
-    """Whether a change buys a run, now or once what it waits for is there."""
-    return change.action is Action.CREATE or (change.action is Action.WAIT and change.job_id is None)
 
 
 class Asking:
@@ -46,11 +42,12 @@ class Asking:
 
     def about(self, changes: Sequence[Change]) -> None:
         """Ask about what is neither approved nor declined, unless just that has been asked."""
-        open_ = {bought(c): c for c in changes if buys(c) and bought(c) not in self._approved | self._declined}
+        open_ = {bought(c): c for c in changes if c.buys and bought(c) not in self._approved | self._declined}
         if self._auto or open_.keys() == self._asked.keys():
             return
         self._asked, self._asked_at = open_, self._clock()
-        names = some(change.name for change in open_.values())
+        cost = costs(Plan.of("", "", open_.values()))
+        names = some(change.name for change in open_.values()) + (f", about {cost}" if cost else "")
         if not any(c.action is Action.CREATE for c in open_.values()):
             self._asked = {}
         elif self._pose is None:

@@ -38,7 +38,8 @@ Health = Callable[[], tuple[bool, Mapping[str, object]]]
 class Ear:
     """An ASGI application. ``key`` None takes no webhooks; ``heard`` is told the id of each job that has ended.
 
-    ``alive`` answers ``/healthz``, ``ready`` answers ``/readyz``. ``clock`` gives Unix seconds.
+    ``alive`` answers ``/healthz``, ``ready`` answers ``/readyz``, and ``metrics``, where there are any, ``/metrics``.
+    ``clock`` gives Unix seconds.
     """
 
     def __init__(
@@ -48,19 +49,24 @@ class Ear:
         *,
         alive: Health,
         ready: Health,
+        metrics: Callable[[], bytes] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._key, self._heard, self._clock = key, heard, clock
         self._health = {"/healthz": alive, "/readyz": ready}
+        self._metrics = metrics
         self._seen: OrderedDict[tuple[str, int], None] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        status, document = await self._answer(scope, receive)
-        body = json.dumps(document).encode() + b"\n"
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD") and self._metrics is not None:
+            status, body, kind = 200, self._metrics(), b"text/plain; version=0.0.4; charset=utf-8"
+        else:
+            status, document = await self._answer(scope, receive)
+            body, kind = json.dumps(document).encode() + b"\n", b"application/json"
+        headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
@@ -71,7 +77,9 @@ class Ear:
             return 200 if well else 503, {"ok": well, **facts}
         if path == PATH and method == "POST":
             return await self._take(scope, receive)
-        if path == PATH or path in self._health:
+        if path == "/metrics" and self._metrics is None:
+            return 404, {"error": "metrics are not installed: pip install 'finetune-reconciler[metrics]'"}
+        if path in (PATH, "/metrics", *self._health):
             return 405, {"error": "method not allowed"}
         return 404, {"error": "not found"}
 

@@ -35,6 +35,7 @@ from reconciler.plan.drift import find_drift
 from reconciler.plan.model import Plan
 from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
+from reconciler.watch.meter import Meter, NoMeter
 from reconciler.watch.restraint import Experience, Limits, restrain
 from reconciler.watch.snapshot import Snapshot, Source
 from reconciler.watch.tempo import Tempo
@@ -101,11 +102,13 @@ class Watch:
         asking: Asking,
         voice: Voice,
         *,
+        meter: Meter | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._source, self._bench, self._terms = source, bench, terms
         self._asking, self._voice = asking, voice
+        self._meter = meter or NoMeter()
         self._clock, self._chance = clock, chance
         self._soon, self._stirred = asyncio.Event(), False
         self._stopping = False
@@ -151,8 +154,10 @@ class Watch:
         looks = 0
         while not self._stopping:
             self._soon.clear()
+            began = self._clock()
             pause = await self._tick()
             self.pulse.looked_at = self._clock()
+            self._meter.looked(self._clock() - began, seen=not self.pulse.failed, now=time.time())
             looks += 1
             if looks == self._terms.looks:
                 return
@@ -196,6 +201,7 @@ class Watch:
         if self._voice.jobs(view.observed) or edited or self._hurried:
             self._changed_at, self._hurried = now, False
         self._repository = snapshot.repository
+        self._meter.saw(reconciler, view.plan, view.observed)
         if self._terms.level is Level.OBSERVE:
             self._voice.drift(find_drift(reconciler.desired, view.observed, now))
         else:
@@ -247,6 +253,7 @@ class Watch:
         outcomes = await execute(world, plan)
         self._experience.learn(outcomes, world.run.lacking, specs, self._clock())
         self._voice.outcomes(outcomes)
+        self._meter.did(outcomes)
         _stop_where_nothing_is_owned(outcomes)
         granted = await apply_access(reconciler.client, plan.access, revoke=not world.run.failed)
         self._voice.granted(granted)

@@ -186,6 +186,7 @@ def test_a_webhook_shows_an_end_at_once(tmp_path: Path) -> None:
             watch.until("1 running")
             assert httpx.get(f"http://127.0.0.1:{heard}/readyz").json()["ok"]
             assert httpx.post(f"http://127.0.0.1:{heard}/webhook", json={}).status_code == 401
+            assert 'reconciler_jobs{status="running"} 1.0' in httpx.get(f"http://127.0.0.1:{heard}/metrics").text
             job_id = repo.jobs()["a"]["job_id"]
             httpx.post(f"{repo.server}/fine_tuning/jobs/{job_id}/cancel").raise_for_status()
             watch.until("a: cancelled", 10)

@@ -118,6 +118,11 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         address(text)
 
 
+async def test_without_metrics_their_address_says_how_to_get_them(ear: Listening) -> None:
+    answer = await ear.http.get("/metrics")
+    assert (answer.status_code, "finetune-reconciler[metrics]" in answer.text) == (404, True)
+
+
 async def test_it_listens_on_a_port_and_says_where(ear: Listening) -> None:
     async with listening(ear.ear, "127.0.0.1", 0) as url, httpx.AsyncClient(trust_env=False) as http:
         assert (await http.get(f"{url}/healthz")).status_code == 200
