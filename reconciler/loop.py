@@ -33,8 +33,8 @@ class Reconciler:
     """Everything one reconcile is made from.
 
     ``server`` is what plans call the server; ``now`` gives Unix seconds; ``root`` is the repository's, None where plans
-    need not count the rows of changed data. Without ``access`` nobody asks who may use models: that costs a request for
-    every model that specs share.
+    need not count the rows of changed data. Without ``words`` the old files that diffs compare with are not looked up;
+    without ``access`` nobody asks who may use models: that costs a request for every model that specs share.
     """
 
     client: Client
@@ -46,6 +46,7 @@ class Reconciler:
     cache: Cache
     now: Callable[[], float]
     root: Path | None = None
+    words: bool = True
     access: bool = True
 
     async def look(self) -> View:
@@ -70,6 +71,7 @@ class Reconciler:
             take_over=self.options.take_over,
             shared=shared if self.access else (),
             root=self.root,
+            files=self.words,
         )
 
     def plan(self, observed: Observed) -> Plan:

@@ -220,7 +220,7 @@ class _Bench:
         if repository is not self.session.repository:
             self._compare(repository)
         session = replace(self.session, repository=repository)
-        return replace(session.reconciler(self.which.to_options(repository)), root=None)
+        return replace(session.reconciler(self.which.to_options(repository)), root=None, words=False)
 
     def world(self, repository: Repository, observed: Observed) -> World:
         return replace(self.session, repository=repository).world(observed, concurrency=8)

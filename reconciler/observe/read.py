@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _MOST_RETRIEVED = 50  # file by file; more of them are cheaper read as a list
 
 
-async def observe(
+async def observe(  # noqa: PLR0913 - what is read is the caller's to say
     client: Client,
     owner: str,
     desired: Sequence[Desired],
@@ -34,12 +34,14 @@ async def observe(
     take_over: Sequence[str] = (),
     shared: Collection[str] = (),
     root: Path | None = None,
+    files: bool = True,
 ) -> Observed:
     """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
 
     ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. ``shared`` names the specs whose
-    models' permissions are read too. With the repository's ``root``, the rows of changed data are counted. Nothing on
-    the server is changed.
+    models' permissions are read too. With the repository's ``root``, the rows of changed data are counted; without
+    ``files`` not even the old files are looked up, and diffs know them by their ids alone. Nothing on the server is
+    changed.
 
     Raises:
         UnreliableListing: the list of jobs contradicts itself.
@@ -58,12 +60,12 @@ async def observe(
         taken=_ordered(job for other in others for job in _readable(other).values()),
     )
     missing = [d for d in desired if d.state == "running" and _may_need_a_job(d, observed)]
-    files = await _files(client, missing, observed)
+    found = await _files(client, missing, observed) if files else {}
     return replace(
         observed,
         checkpoints=await _checkpoints(client, missing, desired, observed),
-        files=files,
-        rows=await changed_rows(client, root, _pairs(missing, observed, files), cache) if root else {},
+        files=found,
+        rows=await changed_rows(client, root, _pairs(missing, observed, found), cache) if root else {},
         permissions=await _permissions(client, [d for d in desired if d.name in shared], observed),
     )
 

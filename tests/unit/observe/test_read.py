@@ -190,6 +190,13 @@ async def test_no_files_are_looked_up_for_a_converged_spec() -> None:
     assert fleet.calls == ["list"]
 
 
+async def test_no_files_are_looked_up_where_nobody_reads_the_diff() -> None:
+    fleet = Fleet(Live("old", 4, revision=OLD, more={"training_file": "file-0"}))
+    async with fleet.client() as client:
+        await observe(client, OURS, [spec()], cache=Cache(None), now=lambda: fleet.now, files=False)
+    assert fleet.calls == ["list"]
+
+
 async def test_many_files_are_read_as_a_list() -> None:
     fleet = Fleet(
         *(Live(f"j{n}", n + 1, name=f"s{n}", revision=OLD, more={"training_file": f"file-{n}"}) for n in range(60))
