@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,8 +33,8 @@ directories are PATHS (default: specs). The name of a spec with a matrix stands 
 
 
 @dataclass(frozen=True, slots=True)
-class _Edit:
-    """What one command does to one file."""
+class Edit:
+    """What a new state does to one file."""
 
     shown_as: str
     before: bytes
@@ -42,6 +42,7 @@ class _Edit:
 
     @property
     def diff(self) -> str:
+        """What changes, as a unified diff."""
         return unified(self.shown_as, self.before.decode(), self.after.decode())
 
 
@@ -59,10 +60,9 @@ def edit_command(state: State, purpose: str) -> click.Command:
         if found.specs.problems:
             raise SpecError(found.specs.problems)
         places = locate(names, found.specs.drafts, state)
-        edits = _edits(places, state)
+        edits = edits_of(places, state)
         if not dry_run:
-            for path, edit in edits.items():
-                write_atomic(Path(path), edit.after.decode())
+            write(edits)
         diff = "".join(edit.diff for edit in edits.values())
         if form == "json":
             click.echo(to_text(_document(places, state, diff, written=bool(edits) and not dry_run)), nl=False)
@@ -93,16 +93,26 @@ def _told_apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return names, paths or ["specs"]
 
 
-def _edits(places: Sequence[Place], state: State) -> dict[str, _Edit]:
+def edits_of(places: Sequence[Place], state: State) -> dict[str, Edit]:
     """Return what changes, by file; all of it is known to be possible before anything is written."""
-    edits: dict[str, _Edit] = {}
+    edits: dict[str, Edit] = {}
     for place in places:
         path, shown_as = os.path.realpath(place.file.path), place.file.shown_as
         edit = edits.get(path)
         before = edit.before if edit else read_bytes(path, shown_as)
         after = set_state(edit.after if edit else before, place.name, state, shown_as)
-        edits[path] = _Edit(shown_as, before, after)
+        edits[path] = Edit(shown_as, before, after)
     return {path: edit for path, edit in edits.items() if edit.after != edit.before}
+
+
+def write(edits: Mapping[str, Edit]) -> None:
+    """Write the files.
+
+    Raises:
+        ReconcilerError: one cannot be written; those before it are.
+    """
+    for path, edit in edits.items():
+        write_atomic(Path(path), edit.after.decode())
 
 
 def _notes(places: Sequence[Place], state: State, config: Config, environment: str | None) -> list[str]:

@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import (
-    AbstractAsyncContextManager,
     AsyncExitStack,
     asynccontextmanager,
     closing,
@@ -29,6 +28,7 @@ from reconciler.cli.attended import at_a_terminal, ending, listen, pose, write
 from reconciler.cli.options import Where, Which, where_options, which_options
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
+from reconciler.cli.watch_ui import desk_of, elsewhere, served
 from reconciler.errors import ApiError, ReconcilerError, UsageError
 from reconciler.loop import Reconciler
 from reconciler.observe.state import Observed
@@ -38,6 +38,7 @@ from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
 from reconciler.watch.branch import Branch, Ref, clone_directory
 from reconciler.watch.engine import Level, Terms, Watch
+from reconciler.watch.history import History
 from reconciler.watch.lock import only_one
 from reconciler.watch.notice import Notice
 from reconciler.watch.snapshot import Pinned, Snapshot, Source
@@ -46,6 +47,7 @@ from reconciler.watch.voice import Voice
 from reconciler.watch.worktree import WorkTree
 
 if TYPE_CHECKING:
+    from reconciler.watch.ear import Ear
     from reconciler.watch.metrics import Metrics
 
 _SHORTEST_LOCAL = 0.5
@@ -67,12 +69,20 @@ class _Asked:
     url: str | None
     ref: str
     listen: str | None
+    ui: bool
     looks: int | None
 
     @property
     def terms(self) -> Terms:
         """What the watch may do."""
         return Terms(Level(self.level), Tempo(self.interval), self.max_create, self.looks)
+
+    @property
+    def fixed(self) -> str:
+        """Why specs cannot be edited while this goes on; empty where they can."""
+        if self.url is not None:
+            return f"They are those of {self.ref}: change them there."
+        return "" if self.level == Level.APPLY else "This watch does not follow the files: change them, then apply."
 
     @property
     def followed(self) -> Ref | None:
@@ -105,6 +115,7 @@ class _Asked:
     metavar="[HOST:]PORT",
     help="Take webhooks (POST /webhook, RECONCILER_WEBHOOK_SECRET); answer /healthz, /readyz and /metrics.",
 )
+@click.option("--ui", is_flag=True, help="Serve a dashboard too, at --listen or else at 127.0.0.1:8766.")
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
@@ -122,7 +133,8 @@ def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401
 
 
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
-    voice = Voice(write)
+    history = History(lambda text: clean(SECRETS.redact(text)))
+    voice = Voice(history.before(write))
     async with AsyncExitStack() as stack:
         specs = await stack.enter_async_context(_specs(where, asked))
         snapshot = specs.first
@@ -134,16 +146,19 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         if session.server == LOCAL:
             terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
         interactive = at_a_terminal()
-        asking = Asking(voice, auto=asked.auto_approve, pose=pose if interactive else None)
-        metrics = _metrics(session) if asked.listen else None
+        ask = pose if interactive else (lambda question: elsewhere(voice, question)) if asked.ui else None
+        asking = Asking(voice, auto=asked.auto_approve, pose=ask)
+        metrics = _metrics(session) if asked.listen or asked.ui else None
         source = specs.source if follows else Pinned(snapshot)
         watch = Watch(source, bench, terms, asking, voice, meter=metrics)
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
         voice.say(_beginning(session, terms), event="start")
-        if asked.listen:
-            url = await stack.enter_async_context(_heard(asked.listen, watch, terms.tempo.interval, metrics))
-            voice.say(f"Listening on {url}.", event="start")
+        if asked.listen or asked.ui:
+            desk = desk_of(session, where, watch, asking, history, asked.fixed) if asked.ui else None
+            ear = _ear(watch, terms.tempo.interval, metrics)
+            said = await stack.enter_async_context(served(asked.listen, ear, desk, os.environ))
+            voice.say(said, event="start")
         if interactive:
             listen(asking, watch)
         with ending(watch, voice):
@@ -259,9 +274,9 @@ def _metrics(session: Session) -> Metrics | None:
     return metrics
 
 
-def _heard(listen: str, watch: Watch, interval: float, metrics: Metrics | None) -> AbstractAsyncContextManager[str]:
-    """Listen for webhooks, and for those who ask how it is."""
-    from reconciler.watch.ear import Ear, address, listening  # noqa: PLC0415 - a web server, for those who want one
+def _ear(watch: Watch, interval: float, metrics: Metrics | None) -> Ear:
+    """Make what takes webhooks, and answers those who ask how it is."""
+    from reconciler.watch.ear import Ear  # noqa: PLC0415 - a web server, for those who want one
 
     pulse, started = watch.pulse, time.monotonic()
 
@@ -272,9 +287,8 @@ def _heard(listen: str, watch: Watch, interval: float, metrics: Metrics | None) 
     def ready() -> tuple[bool, Mapping[str, object]]:
         return pulse.seen_at is not None and not pulse.failed, {"error": SECRETS.redact(clean(pulse.failed))}
 
-    host, port = address(listen)
     text = metrics.text if metrics else None
-    return listening(Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready, metrics=text), host, port)
+    return Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready, metrics=text)
 
 
 def _unable(voice: Voice, why: str) -> None:

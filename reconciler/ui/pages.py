@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import Any, get_args
+from typing import get_args
 
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,8 +21,10 @@ from reconciler.errors import ReconcilerError
 from reconciler.report.palette import DARK, LIGHT
 from reconciler.ui import shape
 from reconciler.ui.access import Access
+from reconciler.ui.answers import NOT_KEPT, as_json, body_of, failed, found, refused
+from reconciler.ui.desk import routes as desk_routes
 from reconciler.ui.news import News
-from reconciler.ui.source import Query, Source, Verb
+from reconciler.ui.source import Desk, Query, Source, Verb
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -38,18 +40,18 @@ _HEADERS = {
 }
 _API_HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox", "X-Content-Type-Options": "nosniff"}
 """On what the API answers from the same origin: a file that somebody uploaded must never become a page of it."""
-_NOT_KEPT = {"Cache-Control": "no-store"}
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _MOST_ROWS = 200
+_MOST_STATUSES = 50
 _MOST_LOGIN = 4096
 _WRONG_TOKEN_SECONDS = 0.5
 
 
 class Pages:
-    """Serves the pages of one source."""
+    """Serves the pages of one source; those of specs too, where it is a desk."""
 
-    def __init__(self, source: Source, access: Access) -> None:
-        self._source, self._access = source, access
+    def __init__(self, source: Source, access: Access, desk: Desk | None = None) -> None:
+        self._source, self._access, self._desk = source, access, desk
         self._news = News(source.version)
         data = {
             "about": self._about,
@@ -68,8 +70,9 @@ class Pages:
                 Route("/ui/logout", self._logout, methods=["POST"]),
                 *(Route(f"/ui/data/{path}", answer) for path, answer in data.items()),
                 Route("/ui/data/jobs/{job_id}/{verb}", self._act, methods=["POST"]),
+                *(desk_routes(desk) if desk else ()),
             ],
-            exception_handlers={HTTPException: _refused, ReconcilerError: _failed},
+            exception_handlers={HTTPException: refused, ReconcilerError: failed},
         )
 
     def beside(self, app: ASGIApp) -> ASGIApp:
@@ -96,65 +99,61 @@ class Pages:
             if request.url.path.startswith("/ui/data/"):
                 self._access.check(request)
         except HTTPException as refusal:
-            await (await _refused(request, refusal))(scope, receive, send)
+            await (await refused(request, refusal))(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
     # Data
 
     async def _about(self, _: Request) -> Response:
-        return _json({"title": self._source.title, "login": self._access.token is not None})
+        return as_json(
+            {"title": self._source.title, "login": self._access.token is not None, "watch": self._desk is not None}
+        )
 
     async def _jobs(self, request: Request) -> Response:
         asked = request.query_params
         query = Query(
-            statuses=tuple(asked.getlist("status")),
+            statuses=tuple(asked.getlist("status")[:_MOST_STATUSES]),
             owner=asked.get("owner") or None,
             text=asked.get("text", "").strip()[:200],
             offset=_whole(asked.get("offset"), 0, 1_000_000),
             limit=max(1, _whole(asked.get("limit"), 50, _MOST_ROWS)),
         )
-        return _json(shape.listing(await self._source.jobs(query)))
+        return as_json(shape.listing(await self._source.jobs(query)))
 
     async def _job(self, request: Request) -> Response:
-        return _json(shape.details(_found(await self._source.job(request.path_params["job_id"]))))
+        return as_json(shape.details(found(await self._source.job(request.path_params["job_id"]), "job")))
 
     async def _events(self, request: Request) -> Response:
         asked = request.query_params
-        found = await self._source.events(
+        page = await self._source.events(
             request.path_params["job_id"],
             after=asked.get("after") or None,
             limit=max(1, _whole(asked.get("limit"), 50, _MOST_ROWS)),
             steps=asked.get("steps") == "true",
         )
-        return _json(shape.events(_found(found)))
+        return as_json(shape.events(found(page, "job")))
 
     async def _act(self, request: Request) -> Response:
         verb: Verb = request.path_params["verb"]
         if verb not in get_args(Verb):
             raise HTTPException(404, "There is no such action.")
         await self._source.act(request.path_params["job_id"], verb)
-        return _json({})
+        return as_json({})
 
     async def _stream(self, _: Request) -> Response:
         if self._news.full:
             raise HTTPException(503, "Too many pages are open.", {"Retry-After": "10"})
-        return StreamingResponse(
-            self._news.read(), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
+        return StreamingResponse(self._news.read(), media_type="text/event-stream", headers=NOT_KEPT)
 
     # Login
 
     async def _login(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _MOST_LOGIN:
-                raise HTTPException(413, "That is too long for a token.")
+        body = await body_of(request, _MOST_LOGIN)
         if not self._access.is_token(body.decode(errors="replace").strip()):
             await asyncio.sleep(_WRONG_TOKEN_SECONDS)
             raise HTTPException(401, "That is not the token.")
-        answer = _json({})
+        answer = as_json({})
         answer.set_cookie(
             self._access.cookie(request), self._access.session, path="/ui", httponly=True, samesite="strict",
             secure=request.url.scheme == "https",
@@ -162,33 +161,13 @@ class Pages:
         return answer
 
     async def _logout(self, request: Request) -> Response:
-        answer = _json({})
+        answer = as_json({})
         answer.delete_cookie(self._access.cookie(request), path="/ui", httponly=True, samesite="strict")
         return answer
 
 
-def _found(value: Any) -> Any:  # noqa: ANN401 - what comes in goes out
-    if value is None:
-        raise HTTPException(404, "There is no such job.")
-    return value
-
-
 def _whole(text: str | None, default: int, most: int) -> int:
     return min(int(text), most) if text and text.isascii() and text.isdigit() and len(text) < 10 else default
-
-
-def _json(value: Mapping[str, Any]) -> JSONResponse:
-    return JSONResponse(value, headers=_NOT_KEPT)
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
-
-
-async def _failed(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ReconcilerError)  # noqa: S101 - registered for nothing else
-    return JSONResponse({"error": f"{error.message} {error.hint}".strip()}, 502)
 
 
 async def _to_the_pages(_: Request) -> Response:
@@ -197,10 +176,7 @@ async def _to_the_pages(_: Request) -> Response:
 
 async def _static(request: Request) -> Response:
     name = request.path_params.get("name", "index.html")
-    found = _files().get(name)
-    if found is None:
-        raise HTTPException(404, "There is no such page.")
-    content, tag = found
+    content, tag = found(_files().get(name), "page")
     headers = {"ETag": tag, "Cache-Control": "no-cache"}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)

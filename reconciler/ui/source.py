@@ -86,3 +86,26 @@ class Source(Protocol):
 
     async def act(self, job_id: str, verb: Verb) -> None:
         """Pause, resume or cancel a job."""
+
+
+Run = tuple[str, str]
+"""A spec's name and the revision that a new run of it is to train."""
+
+
+class Desk(Source, Protocol):
+    """Follows specs: knows also what they want, what is about to be done, and what was. Its documents are JSON."""
+
+    async def overview(self) -> Document:
+        """Return every spec with its job and what comes next, what waits for approval, and what is wrong."""
+
+    async def spec(self, name: str) -> Document | None:
+        """Return a spec as it is written, how its job differs, and its jobs; None where there is none of this name."""
+
+    async def history(self) -> Document:
+        """Return what was said and done, newest first."""
+
+    async def approve(self, runs: Sequence[Run]) -> None:
+        """Let new runs start that wait for approval."""
+
+    async def edit(self, name: str, state: str, *, write: bool) -> str:
+        """Return the diff that sets a spec's state where it is written; with ``write``, do it."""

@@ -33,6 +33,7 @@ class Asking:
         self._approved: set[Bought] = set()
         self._declined: set[Bought] = set()
         self._asked: dict[Bought, Change] = {}
+        self._open: frozenset[Bought] = frozenset()
         self._asked_at = 0.0
 
     @property
@@ -40,10 +41,27 @@ class Asking:
         """What may be bought; None is everything."""
         return None if self._auto else self._approved
 
+    @property
+    def open(self) -> Collection[Bought]:
+        """What waits for leave, declined or not."""
+        return self._open
+
+    def approve(self, runs: Collection[Bought]) -> bool:
+        """Take leave given elsewhere, as far as it is still waited for; return whether any was."""
+        given = self._open & set(runs)
+        self._open -= given
+        self._approved |= given
+        self._declined -= given
+        return bool(given)
+
     def about(self, changes: Sequence[Change]) -> None:
         """Ask about what is neither approved nor declined, unless just that has been asked."""
-        open_ = {bought(c): c for c in changes if c.buys and bought(c) not in self._approved | self._declined}
-        if self._auto or open_.keys() == self._asked.keys():
+        if self._auto:
+            return
+        waiting = {bought(c): c for c in changes if c.buys and bought(c) not in self._approved}
+        self._open = frozenset(waiting)
+        open_ = {run: c for run, c in waiting.items() if run not in self._declined}
+        if open_.keys() == self._asked.keys():
             return
         self._asked, self._asked_at = open_, self._clock()
         cost = costs(Plan.of("", "", open_.values()))

@@ -36,7 +36,7 @@ from reconciler.plan.model import Plan
 from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
 from reconciler.watch.meter import Meter, NoMeter
-from reconciler.watch.restraint import Experience, Limits, restrain
+from reconciler.watch.restraint import Experience, Held, Limits, restrain
 from reconciler.watch.snapshot import Snapshot, Source
 from reconciler.watch.tempo import Tempo
 from reconciler.watch.voice import Voice
@@ -75,6 +75,17 @@ class Pulse:
     looked_at: float | None = None
     seen_at: float | None = None
     failed: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look came to: what the specs said, what was on the server, what is to be done, and what of it is held."""
+
+    snapshot: Snapshot
+    observed: Observed
+    plan: Plan
+    held: tuple[Held, ...] = ()
+    limits: tuple[str, ...] = ()
 
 
 class Bench(Protocol):
@@ -120,6 +131,7 @@ class Watch:
         self._active: frozenset[str] = frozenset()
         self._hurried = False
         self.pulse = Pulse()
+        self.seen: Seen | None = None
         self.resting = False
 
     # From outside
@@ -201,11 +213,12 @@ class Watch:
         if self._voice.jobs(view.observed) or edited or self._hurried:
             self._changed_at, self._hurried = now, False
         self._repository = snapshot.repository
+        self.seen = Seen(snapshot, view.observed, view.plan, limits=view.plan.unsafe)
         self._meter.saw(reconciler, view.plan, view.observed)
         if self._terms.level is Level.OBSERVE:
             self._voice.drift(find_drift(reconciler.desired, view.observed, now))
         else:
-            if await self._apply(snapshot.repository, reconciler, view):
+            if await self._apply(snapshot, reconciler, view):
                 self._changed_at = reconciler.now()
             await self._nudge(reconciler, view.observed)
         return self._pause(snapshot, view.observed, reconciler.now())
@@ -237,19 +250,20 @@ class Watch:
             pauses.append(max(tempo.shortest, until - self._clock()))
         return min(pauses)
 
-    async def _apply(self, repository: Repository, reconciler: Reconciler, view: View) -> bool:
+    async def _apply(self, snapshot: Snapshot, reconciler: Reconciler, view: View) -> bool:
         """Do what may be done now, and return whether anything was."""
         specs = World.index(reconciler.desired)
         full, refused = self._within_policy(reconciler, view)
         self._experience.forget_all_but(full)
         limits = Limits(self._asking.approved, self._terms.max_create, refused)
         plan, held = restrain(full, specs, self._experience, limits, self._clock())
+        self.seen = Seen(snapshot, view.observed, full, tuple(held), view.plan.unsafe)
         self._voice.stuck(full)
         self._voice.held(held)
         self._asking.about(full.changes)
         if not (plan.has_changes or any(access.acts for access in plan.access)):
             return False
-        world = self._bench.world(repository, view.observed)
+        world = self._bench.world(snapshot.repository, view.observed)
         outcomes = await execute(world, plan)
         self._experience.learn(outcomes, world.run.lacking, specs, self._clock())
         self._voice.outcomes(outcomes)

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
         ["--looks", "1"],
         ["--looks", "1", "--auto-approve"],
         ["--looks", "1", "--observe", "--log-format", "json"],
+        ["--looks", "1", "--observe", "--ui", "--listen", "0"],
     ],
     "status": [[], ["--format", "json"], ["--debug"]],
     "events": [["good"], ["good", "--format", "json"], ["bad"]],

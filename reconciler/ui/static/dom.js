@@ -39,16 +39,26 @@ export function keyed(parent, items, key, make, update) {
   });
 }
 
-/** Ask a question with two answers, in a dialog of its own. */
-export function confirm(question, yes, detail = "") {
+const SVG = "http://www.w3.org/2000/svg";
+
+/** Make an element of a picture; all properties are attributes. */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Ask a question with two answers, in a dialog of its own. `detail` is a sentence or an element. */
+export function confirm(question, yes, { detail = "", danger = false } = {}) {
   return new Promise((resolve) => {
     const dialog = h("dialog", { class: "ask", "aria-label": question, onclose: () => { dialog.remove(); resolve(dialog.returnValue === "yes"); } },
       h("form", { method: "dialog" },
         h("h2", {}, question),
-        detail && h("p", {}, detail),
+        detail && (detail instanceof Node ? detail : h("p", {}, detail)),
         h("div", { class: "buttons" },
           h("button", { value: "no", autofocus: true }, "No"),
-          h("button", { value: "yes", class: "danger" }, yes))));
+          h("button", { value: "yes", class: danger ? "danger" : "main" }, yes))));
     document.body.append(dialog);
     dialog.showModal();
   });

@@ -63,6 +63,9 @@ export class Job {
 
   show(job) {
     this.title = job.name ?? job.id;
+    if (!job.verbs.length && job.revision && document.querySelector("#tabs a")) {
+      keyed(this.buttons, [job.name], (name) => name, (name) => h("a", { href: `#/specs/${encodeURIComponent(name)}` }, "Its spec"), () => {});
+    }
     text(this.name, this.title);
     text(this.sub, job.name ? job.id : "");
     if (this.state.dataset.status !== job.status) {
@@ -81,6 +84,7 @@ export class Job {
   }
 
   showActs(job) {
+    if (!job.verbs.length && this.buttons.querySelector("a")) return;
     keyed(this.buttons, Object.keys(ACTS).filter((verb) => job.verbs.includes(verb)), (verb) => verb,
       (verb) => h("button", { type: "button", class: verb === "cancel" ? "danger" : "", onclick: () => this.act(verb) }, ACTS[verb].title),
       () => {});
@@ -113,7 +117,7 @@ export class Job {
 
   async act(verb) {
     const asked = ACTS[verb];
-    if (asked.question && !(await confirm(asked.question, asked.yes, asked.detail))) return;
+    if (asked.question && !(await confirm(asked.question, asked.yes, { detail: asked.detail, danger: true }))) return;
     for (const button of this.buttons.children) button.disabled = true;
     this.note.hidden = true;
     try {

@@ -3,6 +3,7 @@
 import { data } from "./data.js";
 import { h, keyed, text } from "./dom.js";
 import { ago, duration, ended, measure, NOTHING, number, timestamp, tone, words } from "./format.js";
+import { Rows } from "./rows.js";
 
 const PAGE = 50;
 const UNOWNED = "-";
@@ -17,7 +18,6 @@ export class Jobs {
   constructor(query) {
     this.query = { status: query.getAll("status"), owner: query.get("owner") ?? "", text: query.get("text") ?? "" };
     this.page = Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1);
-    this.chosen = null;
     this.title = "Jobs";
     this.build();
   }
@@ -28,6 +28,7 @@ export class Jobs {
     this.chips = h("div", { class: "chips", role: "group", "aria-label": "Status" });
     this.count = h("p", { class: "count", role: "status" });
     this.body = h("tbody");
+    this.rows = new Rows(this.body, address);
     this.empty = h("div", { class: "empty", hidden: true });
     const heads = [["Name"], ["Status"], ["Progress"], ["Loss", "n"], ["Model"], ["Owner"], ["Created", "n"], ["Time", "n"]];
     this.table = h("table", { class: "jobs" },
@@ -57,8 +58,8 @@ export class Jobs {
     this.last = Math.max(1, Math.ceil(matching / PAGE));
     if (this.page > this.last) return this.turn(this.last - this.page);
     this.showFilters(counts, all, owners);
-    keyed(this.body, jobs, (job) => job.id, line, fill);
-    this.mark();
+    keyed(this.body, jobs, (job) => job.id, (job) => line(job, this.rows), fill);
+    this.rows.mark();
     this.table.hidden = !jobs.length;
     this.empty.hidden = jobs.length > 0;
     if (!jobs.length) this.empty.replaceChildren(...this.nothing());
@@ -108,13 +109,13 @@ export class Jobs {
     Object.assign(this.query, change);
     if ("text" in change && this.search.value.trim() !== change.text) this.search.value = change.text;
     this.page = 1;
-    this.chosen = null;
+    this.rows.chosen = null;
     this.moved();
   }
 
   turn(by) {
     this.page = Math.min(Math.max(1, this.page + by), this.last ?? 1);
-    this.chosen = null;
+    this.rows.chosen = null;
     this.moved();
     scrollTo(0, 0);
   }
@@ -129,32 +130,14 @@ export class Jobs {
     this.reload();
   }
 
-  // Keyboard
-
   key(key) {
-    const rows = [...this.body.children];
-    const at = rows.findIndex((row) => row.dataset.id === this.chosen);
-    if (key === "j" || key === "k") {
-      const next = rows[at < 0 ? 0 : Math.min(Math.max(0, at + (key === "j" ? 1 : -1)), rows.length - 1)];
-      if (next) this.choose(next);
-    } else if (key === "Enter" && at >= 0) location.hash = address(this.chosen);
-    else if (key === "/") this.search.select();
+    if (this.rows.key(key)) return true;
+    if (key === "/") this.search.select();
     else if (key === "n") this.turn(1);
     else if (key === "p") this.turn(-1);
-    else if (key === "Escape" && (this.filtered || this.chosen)) this.narrow({ status: [], owner: "", text: "" });
+    else if (key === "Escape" && (this.filtered || this.rows.chosen)) this.narrow({ status: [], owner: "", text: "" });
     else return false;
     return true;
-  }
-
-  choose(row) {
-    this.chosen = row.dataset.id;
-    this.mark();
-    row.querySelector("a").focus({ preventScroll: true });
-    row.scrollIntoView({ block: "nearest" });
-  }
-
-  mark() {
-    for (const row of this.body.children) row.classList.toggle("chosen", row.dataset.id === this.chosen);
   }
 
   close() {
@@ -162,12 +145,30 @@ export class Jobs {
   }
 }
 
-function line(job) {
+/** A bar with its words, for a cell. */
+export const bar = () => [h("progress", { max: 1, value: 0, "aria-label": "Progress" }), h("span")];
+
+export function showProgress(cell, { status, step, total_steps }) {
+  const [line, steps] = cell.children;
+  const going = status && !ended(status) && total_steps;
+  line.hidden = !going;
+  if (going) line.value = step / total_steps;
+  text(steps, going ? `${number(step)} / ${number(total_steps)}` : step ? `${number(step)} steps` : "");
+}
+
+/** How long a job took, or has left. */
+export function time(job) {
+  if (job.finished_at) return duration(job.finished_at - job.created_at);
+  const left = !ended(job.status) && job.estimated_finish ? job.estimated_finish - Date.now() / 1000 : 0;
+  return left > 0 ? `${duration(left)} left` : NOTHING;
+}
+
+function line(job, rows) {
   const cells = ["name", "state", "progress", "loss n", "model", "owner", "created n", "took n"].map((kind) => h("td", { class: kind }));
-  const row = h("tr", { "data-id": job.id, onclick: (event) => { if (!event.target.closest("a") && !getSelection().toString()) location.hash = address(job.id); } }, cells);
+  const row = h("tr", { "data-id": job.id, onclick: rows.opens(job.id) }, cells);
   const [name, , progress] = cells;
   name.append(h("a", { href: address(job.id) }), h("small"));
-  progress.append(h("progress", { max: 1, value: 0, "aria-label": "Progress" }), h("span"));
+  progress.append(...bar());
   return row;
 }
 
@@ -179,11 +180,7 @@ function fill(row, job) {
     state.dataset.status = job.status;
     state.replaceChildren(badge(job.status));
   }
-  const [bar, steps] = progress.children;
-  const going = !ended(job.status) && job.total_steps;
-  bar.hidden = !going;
-  if (going) bar.value = job.step / job.total_steps;
-  text(steps, going ? `${number(job.step)} / ${number(job.total_steps)}` : job.step ? `${number(job.step)} steps` : "");
+  showProgress(progress, job);
   text(loss, measure(job.loss));
   text(model, job.model);
   model.title = job.fine_tuned_model ? `${job.fine_tuned_model}, from ${job.model}` : job.model;
@@ -191,6 +188,5 @@ function fill(row, job) {
   owner.title = job.owner ?? "";
   text(created, ago(job.created_at));
   created.title = timestamp(job.created_at);
-  const left = !ended(job.status) && job.estimated_finish ? job.estimated_finish - Date.now() / 1000 : null;
-  text(took, job.finished_at ? duration(job.finished_at - job.created_at) : left !== null && left > 0 ? `${duration(left)} left` : NOTHING);
+  text(took, time(job));
 }

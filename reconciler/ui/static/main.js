@@ -3,9 +3,13 @@
 import { data } from "./data.js";
 import { h, text } from "./dom.js";
 import { clock } from "./format.js";
+import { Graph } from "./graph.js";
+import { History } from "./history.js";
 import { Job } from "./job.js";
 import { Jobs } from "./jobs.js";
 import { Live } from "./live.js";
+import { Spec } from "./spec.js";
+import { Specs } from "./specs.js";
 
 const find = (id) => document.getElementById(id);
 const main = find("main");
@@ -14,7 +18,13 @@ let fresh = null;
 
 // Pages
 
+let watches = false;
+const TABS = [["Specs", "#/specs"], ["Jobs", "#/"], ["Graph", "#/graph"], ["History", "#/history"]];
 const ROUTES = [
+  [/^\/specs\/([^?]+)/, (match) => new Spec(decodeURIComponent(match[1]))],
+  [/^\/specs$/, () => new Specs()],
+  [/^\/graph$/, () => new Graph()],
+  [/^\/history$/, () => new History()],
   [/^\/jobs\/([^?]+)/, (match) => new Job(decodeURIComponent(match[1]))],
   [/^\/(?:\?(.*))?$/, (match) => new Jobs(new URLSearchParams(match[1] ?? ""))],
 ];
@@ -41,6 +51,12 @@ function open() {
   }
   page.cameFromList = before instanceof Jobs;
   page.reload = refresh;
+  page.tell = trouble;
+  const tab = TABS.find(([, hash]) => hash !== "#/" && location.hash.startsWith(hash)) ?? TABS[1];
+  for (const link of find("tabs").children) {
+    if (link.getAttribute("href") === tab[1]) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
   main.replaceChildren(page.element);
   scrollTo(0, 0);
   refresh();
@@ -82,7 +98,7 @@ setInterval(() => { if (!document.hidden && page?.element.isConnected) refresh()
 
 // Keys
 
-const KEYS = [["/", "filter"], ["j  k", "next, previous job"], ["Enter", "open"], ["Esc", "back, or clear the filters"], ["n  p", "older, newer page"], ["t", "light or dark"], ["?", "this list"]];
+const KEYS = [["/", "filter"], ["j  k", "next, previous row"], ["Enter", "open"], ["Esc", "back, or clear the filters"], ["n  p", "older, newer page"], ["t", "light or dark"], ["?", "this list"]];
 
 function help() {
   const dialog = h("dialog", { class: "ask", "aria-label": "Keyboard shortcuts", onclose: () => dialog.remove() },
@@ -163,6 +179,9 @@ async function start() {
     const about = await data.about();
     text(find("title"), about.title);
     find("logout").hidden = !about.login;
+    watches = about.watch;
+    find("tabs").replaceChildren(...(watches ? TABS.map(([title, href]) => h("a", { href }, title)) : []));
+    if (watches && location.hash === "") history.replaceState(null, "", "#/specs");
   } catch (error) {
     if (error.status === 401) login();
     else {
@@ -181,7 +200,7 @@ function begin() {
   addEventListener("hashchange", open);
   label();
   if (!given) return start();
-  history.replaceState(null, "", "#/");
+  history.replaceState(null, "", location.pathname);
   return enter(decodeURIComponent(given[1]));
 }
 

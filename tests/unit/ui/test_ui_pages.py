@@ -167,7 +167,7 @@ def test_a_cookie_of_another_start_lets_nobody_in(shelf: Shelf) -> None:
 def test_without_a_token_there_is_nothing_to_log_in_with(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("reconciler.ui.pages._WRONG_TOKEN_SECONDS", 0)
     assert client(shelf).post("/ui/login", content="", headers=OURS).status_code == 401
-    assert client(shelf).get("/ui/data/about").json() == {"title": "A shelf", "login": False}
+    assert client(shelf).get("/ui/data/about").json() == {"title": "A shelf", "login": False, "watch": False}
 
 
 def test_the_token_is_in_no_repr() -> None:
