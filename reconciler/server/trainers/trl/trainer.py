@@ -32,6 +32,7 @@ from reconciler.server.trainers.base import (
 from reconciler.server.trainers.trl import faults
 from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
 from reconciler.server.trainers.trl.child import Child
+from reconciler.server.trainers.trl.devices import VARIABLE, Devices, found
 from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 from reconciler.server.trainers.trl.sampler import Sampler
@@ -59,7 +60,9 @@ class TrlTrainer(Trainer):
         self._graders = graders
         self._threads = None if "OMP_NUM_THREADS" in os.environ else threads
         self._launcher = launcher
-        self._sampler = Sampler(directory, _ENVIRONMENT, self._threads)
+        names = found(os.environ)
+        self._devices = Devices(names)
+        self._sampler = Sampler(directory, _ENVIRONMENT | ({VARIABLE: names[0]} if names else {}), self._threads)
         self.shelf = Shelf(directory / "models")
 
     @classmethod
@@ -150,6 +153,13 @@ class TrlTrainer(Trainer):
 
         Where memory runs out, half as many rows are held in it at once, one time.
         """
+        try:
+            yield from self._attempts(run, control)
+        except OSError as error:
+            failure = faults.failure_of(error)
+            raise TrainingFailed(failure.code, str(failure), failure.param) from error
+
+    def _attempts(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         state = State.model_validate_json(run.state) if run.state else None
         numbers, smaller = self._recipe(run, state), False
         silent = 0
@@ -159,7 +169,8 @@ class TrlTrainer(Trainer):
                 yield Trained(state.tokens)
                 return
             attempt = _Attempt(self._order(run, numbers, state), self._launcher)
-            yield from attempt.follow(control)
+            with self._devices.one() as seen:
+                yield from attempt.follow(control, _ENVIRONMENT | seen)
             silent = 0 if attempt.state != state else silent + 1
             state = attempt.state
             match attempt.outcome:
@@ -244,14 +255,12 @@ class _Attempt:
         self._launcher = launcher
         self._began = False
 
-    def follow(self, control: Control) -> Iterator[Progress]:
+    def follow(self, control: Control, environment: Mapping[str, str]) -> Iterator[Progress]:
         """Yield what happens. Before the first step there is nothing to save: asked to stop, it is ended at once."""
         workdir = self._order.workdir
         file = workdir / "order.json"
         file.write_text(self._order.model_dump_json(), encoding="utf-8")
-        child = Child(
-            _MODULE, [str(file)], log=workdir / "train.log", environment=_ENVIRONMENT, launcher=self._launcher
-        )
+        child = Child(_MODULE, [str(file)], log=workdir / "train.log", environment=environment, launcher=self._launcher)
         asked = ended = False
         try:
             while (line := child.hear(_LOOK_EVERY)) is not None:

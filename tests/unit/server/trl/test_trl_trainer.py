@@ -124,6 +124,13 @@ def test_a_failure_keeps_its_code(trainer: TrlTrainer, tmp_path: Path) -> None:
     assert caught.value.code == "training_diverged"
 
 
+def test_a_directory_that_cannot_be_written_fails_the_job(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [])
+    (run.workdir / "order.json").mkdir()
+    with pytest.raises(TrainingFailed, match="IsADirectoryError"):
+        run.train()
+
+
 def test_asked_to_stop_it_saves_and_ends(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, {"kind": "step", "step": 1, "total": 4}, "wait", saved(1)]])
     stepped, kept = run.train(Control())
