@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import (
     AsyncExitStack,
@@ -13,23 +12,19 @@ from contextlib import (
 )
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from reconciler.api.answers import Reply
-from reconciler.api.client import Client
-from reconciler.api.retry import Backoff
-from reconciler.api.server import Server
-from reconciler.api.webhooks import secret_of
 from reconciler.apply.world import World
 from reconciler.cache import Cache
+from reconciler.cli.announce import WatchClient, ear_of, metrics_of, notifying
 from reconciler.cli.attended import at_a_terminal, ending, listen, pose, write
 from reconciler.cli.options import Where, Which, where_options, which_options
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
 from reconciler.cli.watch_ui import desk_of, elsewhere, served
-from reconciler.errors import ApiError, ReconcilerError, UsageError
+from reconciler.errors import ReconcilerError, UsageError
 from reconciler.loop import Reconciler
 from reconciler.observe.state import Observed
 from reconciler.report.escape import clean
@@ -41,21 +36,16 @@ from reconciler.watch.engine import Level, Terms, Watch
 from reconciler.watch.history import History
 from reconciler.watch.lock import only_one
 from reconciler.watch.notice import Notice
+from reconciler.watch.notify import KINDS, URLS_VARIABLE
 from reconciler.watch.snapshot import Pinned, Snapshot, Source
 from reconciler.watch.tempo import Tempo
-from reconciler.watch.voice import Voice
+from reconciler.watch.voice import Voice, Write
 from reconciler.watch.worktree import WorkTree
-
-if TYPE_CHECKING:
-    from reconciler.watch.ear import Ear
-    from reconciler.watch.metrics import Metrics
 
 _SHORTEST_LOCAL = 0.5
 """Seconds between two looks at least, at the embedded server: it is near, and its jobs are short."""
 _MOST_OFTEN = 15.0
 """Seconds between two questions to a git remote, at least."""
-_LONGEST_LOOK = 1800.0
-"""Seconds after which a look that has not ended is taken to hang: a large upload takes its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +60,8 @@ class _Asked:
     ref: str
     listen: str | None
     ui: bool
+    notify: tuple[str, ...]
+    digest: float
     looks: int | None
 
     @property
@@ -116,6 +108,13 @@ class _Asked:
     help="Take webhooks (POST /webhook, RECONCILER_WEBHOOK_SECRET); answer /healthz, /readyz and /metrics.",
 )
 @click.option("--ui", is_flag=True, help="Serve a dashboard too, at --listen or else at 127.0.0.1:8766.")
+@click.option(
+    "--notify",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="Which news go to the addresses of RECONCILER_NOTIFY; default: all. May be repeated.",
+)
+@click.option("--digest", type=click.FloatRange(0), default=0.0, metavar="MINUTES", help="One message covers so long.")
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
@@ -134,12 +133,21 @@ def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401
 
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
     history = History(lambda text: clean(SECRETS.redact(text)))
-    voice = Voice(history.before(write))
+    hearers: list[Write] = [history.before(write)]
+
+    def tell(message: str, level: str, fields: Mapping[str, Any]) -> None:
+        for hear in hearers:
+            hear(message, level, fields)
+
+    voice = Voice(tell)
     async with AsyncExitStack() as stack:
         specs = await stack.enter_async_context(_specs(where, asked))
         snapshot = specs.first
         cache = stack.enter_context(closing(Cache(specs.state / "cache.db")))
-        session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, _Client))
+        session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, WatchClient))
+        if urls := os.environ.get(URLS_VARIABLE, ""):
+            kinds = asked.notify or KINDS
+            hearers.append(await stack.enter_async_context(notifying(urls, session.owner, kinds, asked.digest * 60)))
         bench = _Bench(session, where, which, voice)
         follows = asked.terms.level is not Level.HEAL
         terms = asked.terms
@@ -148,7 +156,7 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         interactive = at_a_terminal()
         ask = pose if interactive else (lambda question: elsewhere(voice, question)) if asked.ui else None
         asking = Asking(voice, auto=asked.auto_approve, pose=ask)
-        metrics = _metrics(session) if asked.listen or asked.ui else None
+        metrics = metrics_of(session) if asked.listen or asked.ui else None
         source = specs.source if follows else Pinned(snapshot)
         watch = Watch(source, bench, terms, asking, voice, meter=metrics)
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
@@ -156,7 +164,7 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         voice.say(_beginning(session, terms), event="start")
         if asked.listen or asked.ui:
             desk = desk_of(session, where, watch, asking, history, asked.fixed) if asked.ui else None
-            ear = _ear(watch, terms.tempo.interval, metrics)
+            ear = ear_of(watch, terms.tempo.interval, metrics)
             said = await stack.enter_async_context(served(asked.listen, ear, desk, os.environ))
             voice.say(said, event="start")
         if interactive:
@@ -200,28 +208,6 @@ def _tree(paths: Sequence[str], where: Where, cwd: Path, root: Path, *, whole: b
     return WorkTree(paths, where.environment, cwd=cwd, cache_file=root / STATE / "cache.db", whole=whole)
 
 
-class _Client(Client):
-    """Tells each answer's status to ``count``: 0 for none. It gives up early: the next look comes soon."""
-
-    count: Callable[[str, int], None] | None = None
-
-    def __init__(self, server: Server) -> None:
-        super().__init__(server, backoff=Backoff(attempts=3, total=60.0))
-
-    async def _send(self, method: str, path: str, **more: Any) -> Reply:  # noqa: ANN401 - as it is
-        status = 0
-        try:
-            reply = await super()._send(method, path, **more)
-            status = reply.status
-        except ApiError as error:
-            status = error.status
-            raise
-        finally:
-            if self.count is not None:
-                self.count(method, status)
-        return reply
-
-
 @dataclass(frozen=True)
 class _Bench:
     """Makes what a tick works with from the session; the settings' owner and server stay those of the start."""
@@ -260,35 +246,6 @@ def _beginning(session: Session, terms: Terms) -> str:
     what = {Level.OBSERVE: "Observing", Level.HEAL: "Healing", Level.APPLY: "Watching"}[terms.level]
     specs = f"{count} {'spec' if count == 1 else 'specs'}"
     return f"{what} {specs} of {session.owner} on {session.server}, every {terms.tempo.interval:g} s."
-
-
-def _metrics(session: Session) -> Metrics | None:
-    """Return what counts for /metrics, where that is installed."""
-    try:
-        from reconciler.watch.metrics import Metrics  # noqa: PLC0415 - an extra
-    except ImportError:
-        return None
-    metrics = Metrics(session.owner, session.server)
-    if isinstance(session.client, _Client):
-        session.client.count = metrics.request
-    return metrics
-
-
-def _ear(watch: Watch, interval: float, metrics: Metrics | None) -> Ear:
-    """Make what takes webhooks, and answers those who ask how it is."""
-    from reconciler.watch.ear import Ear  # noqa: PLC0415 - a web server, for those who want one
-
-    pulse, started = watch.pulse, time.monotonic()
-
-    def alive() -> tuple[bool, Mapping[str, object]]:
-        since = time.monotonic() - (started if pulse.looked_at is None else pulse.looked_at)
-        return since < interval + _LONGEST_LOOK, {"seconds_since_last_look": round(since, 1)}
-
-    def ready() -> tuple[bool, Mapping[str, object]]:
-        return pulse.seen_at is not None and not pulse.failed, {"error": SECRETS.redact(clean(pulse.failed))}
-
-    text = metrics.text if metrics else None
-    return Ear(secret_of(os.environ), watch.ended, alive=alive, ready=ready, metrics=text)
 
 
 def _unable(voice: Voice, why: str) -> None:

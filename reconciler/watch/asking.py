@@ -92,6 +92,6 @@ class Asking:
             return True
         self._declined |= asked.keys()
         self._voice.say(
-            "Not started. They are asked about again once their specs change, or after a restart.", event="approval"
+            "Not started. They are asked about again once their specs change, or after a restart.", event="answer"
         )
         return False

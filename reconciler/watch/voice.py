@@ -114,7 +114,8 @@ class Voice:
         else:
             words = f": {job.error_message}" if job.status == "failed" and job.error_message else ""
         level = "warning" if job.status == "failed" else "info"
-        self.say(f"{job.name}: {job.status}{words} ({job.id})", level, event="job", spec=job.name, job=job.id)
+        about = {"event": "job", "spec": job.name, "job": job.id, "outcome": job.status}
+        self.say(f"{job.name}: {job.status}{words} ({job.id})", level, **about)
 
     def stuck(self, plan: Plan) -> None:
         """Say which specs wait or are blocked, and why, and which no longer are."""
