@@ -185,7 +185,7 @@ def test_the_template_of_models_without_one() -> None:
     template = environment.from_string(DEFAULT_TEMPLATE)
 
     def render(messages: Sequence[Any], **more: Any) -> str:
-        return template.render(messages=plain(messages), eos_token="$", **more)
+        return str(template.render(messages=plain(messages), eos_token="$", **more))
 
     system = {"role": "system", "content": "Be brief."}
     assert render([system, *said("ask", "one")["messages"]]) == (
