@@ -1,4 +1,4 @@
-"""What a clone knows of its git remote: the repository's name, and its default branch."""
+"""What a clone knows: the name of its remote, the default branch, and what was removed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def default_branch(root: Path) -> str | None:
     """Return the default branch of the remote ``origin`` as of the clone, else the one at hand; None without git."""
     found = _git(root, "symbolic-ref", "--short", "refs/remotes/origin/HEAD").strip().removeprefix("origin/")
     return found or _git(root, "symbolic-ref", "--short", "HEAD").strip() or None
+
+
+def was_removed(root: Path, path: str) -> bool:
+    """Whether the newest commit lacks a path below the root that an earlier one had."""
+    there = _git(root, "ls-tree", "HEAD", "--", path)
+    return not there and bool(_git(root, "rev-list", "--max-count=1", "HEAD", "--", path))
 
 
 def _git(root: Path, *arguments: str) -> str:

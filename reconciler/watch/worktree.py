@@ -5,7 +5,7 @@ Files are seen at any moment: half-written, between a delete and a rename, while
 - a file with an error is read as it was when it was last good, and what was never good is left out;
 - a training file that is still being written is not believed;
 - a name that is missing is believed to be gone only after a while, and not at all as long as a file has an error or a
-  directory of specs is missing. Until then no job is cancelled for having lost its spec.
+  directory of specs is missing whose removal is not committed. Until then no job is cancelled for having lost its spec.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from reconciler.errors import DataError, Problem, ReconcilerError, SpecError, Us
 from reconciler.spec import documents
 from reconciler.spec.config import find_root
 from reconciler.spec.load import Repository, gather, resolve
+from reconciler.spec.remote import was_removed
 from reconciler.spec.tree import CONFIG, IGNORE, spec_files
 from reconciler.watch.snapshot import Snapshot
 
@@ -195,10 +196,11 @@ class WorkTree:
         """Say which directories of specs are no longer there, or lie on another disk; know those that are."""
         here = {os.path.split(repository.root / spec.source.file)[0] for spec in repository.desired}
         for path in sorted({*self._directories, *here}):
-            mark, before = _mark_of(path), self._directories.get(path)
-            if before and (mark is None or mark[0] != before[0]):
-                shown = os.path.relpath(path, self._root)
-                yield f"{shown} has vanished: its jobs are left alone until it is back, or until this is started again"
+            mark, before, shown = _mark_of(path), self._directories.get(path), os.path.relpath(path, self._root)
+            if before and mark is None and was_removed(self._root, shown):
+                del self._directories[path]
+            elif before and (mark is None or mark[0] != before[0]):
+                yield f"{shown} has vanished: until it is back, or its removal is committed, its jobs are left alone"
             elif path in here:
                 self._directories[path] = mark
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 
 import pytest
 from watch_support import ROW, Tree, spec
@@ -115,6 +116,29 @@ async def test_a_directory_that_vanishes_keeps_its_jobs_until_it_is_back(tree: T
     snapshot = await tree.read()
     assert snapshot.unsure == ()
     assert [d.name for d in snapshot.repository.desired] == ["a", "b"]
+
+
+def git(tree: Tree, *arguments: str) -> None:
+    who = ("-c", "user.name=x", "-c", "user.email=x@example.com", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", "-C", str(tree.root), *who, *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+async def test_a_directory_is_gone_once_its_removal_is_committed(tree: Tree, tracked: bool) -> None:
+    tree.write("specs/a.yaml", spec("a"))
+    tree.write("specs/team/b.yaml", spec("b", "seed: 2", data="../data/train.jsonl"))
+    git(tree, "init", "--quiet")
+    git(tree, "add", "--all" if tracked else "reconciler.yaml")
+    git(tree, "commit", "--message", "x")
+    await tree.read()
+    shutil.rmtree(tree.root / "specs/team")
+    await tree.read()
+    tree.time += 3600
+    assert "has vanished" in (await tree.read()).unsure[0]
+    git(tree, "add", "--update")
+    git(tree, "commit", "--allow-empty", "--message", "y")
+    tree.time += 3600
+    assert ((await tree.read()).unsure == ()) == tracked
 
 
 @pytest.mark.parametrize("lost", ["specs", "reconciler.yaml"])
