@@ -9,19 +9,29 @@ from reconciler.apply.model import Outcome
 from reconciler.apply.permissions import Granted
 from reconciler.ci.surroundings import Command
 from reconciler.errors import ReconcilerError
+from reconciler.history.losses import Losses
+from reconciler.observe.state import ObservedJob
 from reconciler.plan.drift import Drift
 from reconciler.plan.model import Action, Difference, Plan
 from reconciler.spec.desired import Desired
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A job that an apply has made or waited for, and how its losses went as far as that is known."""
+
+    name: str
+    job: ObservedJob
+    losses: Losses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
     """A run and its end; what it did not come to is None or empty.
 
-    ``problems`` say what has not converged; ``models`` maps names of specs to what they produced so far; ``notes`` are
-    what the run could not do for its reviewers, in words. ``offline`` says why no server was asked; ``settings`` are
-    those that a pull request changes in ``reconciler.yaml``, and that do not count for it yet. ``written`` says what
-    became of the lock file, empty where nothing differed.
+    ``problems`` say what has not converged; ``models`` maps names of specs to what they produced so far. ``offline``
+    says why no server was asked; ``settings`` are those that a pull request changes in ``reconciler.yaml``, and that do
+    not count for it yet. ``written`` says what became of the lock file, empty where nothing differed.
     """
 
     command: Command
@@ -33,6 +43,7 @@ class Finished:
     outcomes: tuple[Outcome, ...] = ()
     granted: tuple[Granted, ...] = ()
     problems: tuple[str, ...] = ()
+    trained: tuple[Trained, ...] = ()
     drift: tuple[Drift, ...] | None = None
     models: Mapping[str, str | None] | None = None
     error: ReconcilerError | None = None

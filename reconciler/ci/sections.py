@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from reconciler.apply.model import Outcome
-from reconciler.ci.finished import Finished
+from reconciler.ci.finished import Finished, Trained
 from reconciler.errors import Problem, ReconcilerError, SpecError
+from reconciler.history.losses import Losses
+from reconciler.observe.state import ObservedJob
 from reconciler.plan.drift import Drift
 from reconciler.plan.model import Difference
 from reconciler.report.escape import code, md
 from reconciler.report.fault import messages
+from reconciler.report.figures import number
 from reconciler.report.graph import mermaid
 from reconciler.report.plan_markdown import fitting, left_out, size
 from reconciler.report.style import RESULTS
@@ -23,6 +27,7 @@ from reconciler.spec.desired import Desired, Upstream
 
 _LONGEST = 400
 _LONGEST_NAME = 200
+_MOST_RUNS = 5
 _RESERVED = 300
 _HINT = 6_000
 """Characters kept free for what to do next, every one of it escaped."""
@@ -132,6 +137,38 @@ def _outcome(outcome: Outcome) -> str:
         f"| {code(change.name, _LONGEST_NAME)} | {change.action.value} | {result} "
         f"| {code(job, _LONGEST_NAME) if job else ''} | {md(' '.join(said), _LONGEST)} |"
     )
+
+
+def trained(finished: Finished, room: int) -> str:
+    """Render how the losses of an apply's jobs went, with links to their runs; nothing where nothing is known."""
+    rows = [_trained(each) for each in finished.trained if each.losses != Losses() or _runs(each.job)]
+    kept, _ = fitting(rows, room - _RESERVED)
+    if not kept:
+        return ""
+    head = ["| Job | Status | Training loss | Validation loss | Run |", "|:--|:--|--:|--:|:--|"]
+    return "\n".join([*head, *kept, "", *left_out(len(rows) - len(kept), "more job", "more jobs")])
+
+
+def _trained(trained: Trained) -> str:
+    train, last = [number(loss) for _, loss in trained.losses.train], trained.losses.final_valid
+    went, valid = " to ".join([*train[:1], *train[1:][-1:]]), "" if last is None else number(last)
+    status, runs = md(trained.job.status, _LONGEST_NAME), "<br>".join(_runs(trained.job))
+    return f"| {code(trained.name, _LONGEST_NAME)} | {status} | {went} | {valid} | {runs} |"
+
+
+def _runs(job: ObservedJob) -> list[str]:
+    """Return a link to each run on Weights & Biases; where nobody says whose project it is, what to look for there."""
+    found = []
+    for each in job.integrations[:_MOST_RUNS]:
+        match each.get("wandb"):
+            case {"entity": str(entity), "project": str(project), "run_id": str(run)} if entity:
+                whose, which, run = (
+                    quote(part[:_LONGEST_NAME], "", errors="replace") for part in (entity, project, run)
+                )
+                found.append(f"[W&amp;B](https://wandb.ai/{whose}/{which}/runs/{run})")
+            case {"project": str(project), "run_id": str(run)}:
+                found.append(f"W&amp;B {code(run, _LONGEST_NAME)} in {code(project, _LONGEST_NAME)}")
+    return found
 
 
 def produced(finished: Finished, room: int) -> str:

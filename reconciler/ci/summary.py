@@ -20,7 +20,7 @@ def summary(finished: Finished, notes: Sequence[str]) -> str:
     """Render a run; ``notes`` are what it could not do for its reviewers (a comment that GitHub refused)."""
     parts = []
     if finished.command == "apply" and finished.plan is not None:
-        parts.append(sections.applied(finished, _ROOM // 2))
+        parts += [sections.applied(finished, _ROOM // 2), sections.trained(finished, _ROOM // 8)]
     parts.append(body(finished, _ROOM // 2))
     parts += [sections.chains(finished.desired, _ROOM // 8), sections.produced(finished, _ROOM // 4)]
     parts += [f"{md(finished.written, 400)}\n"] if finished.written else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +40,8 @@ class Run:
     """A run under way: what it has come to so far survives any error of ours.
 
     ``base`` is what a pull request is held against, None for what has been merged; ``keyed`` says that a key was sent;
-    ``word`` is what a runner that was told to take no commands waits for, empty where there is none.
+    ``word`` is what a runner that was told to take no commands waits for, empty where there is none. ``notes`` are what
+    the run could not do for its reviewers, in words.
     """
 
     where: Where
@@ -55,6 +56,7 @@ class Run:
     plan_file: Path | None = None
     plan_json: Path | None = None
     produced: Mapping[str, Entry | None] | None = None
+    notes: list[str] = field(default_factory=list)
     code: int = 0
 
     def found(self, **facts: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ import click
 from reconciler.apply.model import Outcome
 from reconciler.ci.annotations import SETTINGS_CHANGE
 from reconciler.ci.base import checkout, read_base
-from reconciler.ci.finished import Finished
+from reconciler.ci.finished import Finished, Trained
 from reconciler.ci.surroundings import Command, Surroundings
 from reconciler.cli.apply import Applied, finish, show
 from reconciler.cli.ci_guard import refuse_stale, refuse_unreviewed
@@ -34,10 +34,13 @@ from reconciler.cli.terminal import Terminal
 from reconciler.errors import MissingKey, NotAuthenticated, ReconcilerError, UsageError
 from reconciler.history.compare import compare
 from reconciler.history.git import GitFailed
+from reconciler.history.losses import Losses, read_losses
 from reconciler.loop import refuse_unsafe, run_once
+from reconciler.observe.state import Observed
 from reconciler.plan.cost import priced
 from reconciler.plan.limits import budget_limit
 from reconciler.plan.model import Plan
+from reconciler.plan.planner import bind
 from reconciler.report.document import to_text
 from reconciler.report.drift import render_drift
 from reconciler.report.escape import clean
@@ -199,10 +202,24 @@ async def _applied(run: Run) -> Applied:
         outcomes: tuple[Outcome, ...] = tuple(applied.outcomes)
         run.found(outcomes=outcomes, granted=tuple(applied.granted), problems=tuple(applied.problems))
         if applied.error is None:
-            observed = await session.observe() if outcomes else view.observed
+            observed = await session.observe() if outcomes or run.settings.wait else view.observed
             run.found(models=models_of(session, observed))
             keep_produced(run, session, observed)
+            await _measure(run, session, view.observed, observed)
         return applied
+
+
+async def _measure(run: Run, session: Session, before: Observed, after: Observed) -> None:
+    """Read how the losses went of the jobs that this run has made or waited for; without them it is no less done."""
+    ours = {outcome.job_id for outcome in run.finished.outcomes} | {job.id for job in before.jobs if job.active}
+    bound = bind(session.repository.desired, after)
+    jobs = {name: job for name, job in bound.items() if job and job.id in ours}
+    losses: Mapping[str, Losses] = {}
+    try:
+        losses = await read_losses(session.client, [job for job in jobs.values() if not job.active], session.cache)
+    except ReconcilerError as error:
+        run.notes.append(f"How the losses went is not known. {error}")
+    run.found(trained=tuple(Trained(name, job, losses.get(job.id, Losses())) for name, job in sorted(jobs.items())))
 
 
 def _drift(run: Run) -> int:

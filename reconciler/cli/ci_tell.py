@@ -31,7 +31,7 @@ def hide(secret: str | None) -> None:
 def tell(run: Run) -> None:
     """Tell reviewers; what cannot be told becomes a note in the summary and a warning."""
     around, comment_id = run.around, None
-    notes = [*_wide(run), *write_back(run)]
+    notes = [*run.notes, *_wide(run), *write_back(run)]
     try:
         comment_id = _comment(run)
     except HostError as error:

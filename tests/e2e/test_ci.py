@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,13 @@ from as_github import heard
 from github import LONGEST, Runner, Stand, github
 from pipeline import ci
 from program import KEY, OWNER, Repo
+from recording import recording
 
 from reconciler.ci.comment import marker
+from reconciler.server.trainers.simulated import SimulatedTrainer
+
+WENT = re.compile(r"^\| <code>\w</code> \| succeeded \| \d\.\d+ to \d\.\d+ \|.*$", re.MULTILINE)
+"""A row of how losses went."""
 
 
 @pytest.fixture
@@ -72,6 +78,42 @@ def test_a_push_to_the_default_branch_applies_and_tells_the_outcome(repo: Repo, 
     assert "### Applied: 1 done" in runner.summary
     assert json.loads(values["outputs-json"])["a"].split(":")[-1] in runner.summary
     assert stand.requests == [("GET", "/repos/acme/models/branches/main")]
+
+
+def test_an_apply_tells_how_the_losses_went_and_links_the_runs(
+    repo: Repo, runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SimulatedTrainer, "tracks", True)
+    repo.spec("a", wandb={"project": "sums", "entity": "acme"})
+    repo.spec("b", wandb={"project": "sums"})
+    with recording(tmp_path / "server") as server:
+        ci(repo, runner.push(), "--wait", "--server", server.url)
+        first, second = WENT.findall(runner.summary)
+        ids = {job["metadata"]["reconciler.name"]: job["id"] for job in server.jobs()}
+        assert first.endswith(f"[W&amp;B](https://wandb.ai/acme/sums/runs/{ids['a']}) |")
+        assert second.endswith(f"W&amp;B <code>{ids['b']}</code> in <code>sums</code> |")  # nobody says whose project
+        repo.spec("c", training_file="data/long.jsonl")
+        ci(repo, runner.push(), "--wait", "--server", server.url)
+    assert len(WENT.findall(runner.summary)) == 1  # only what this run has trained
+
+
+def test_a_model_that_this_run_only_waited_for_is_told(repo: Repo, runner: Runner) -> None:
+    repo.spec("a", model="simulated-slow")
+    ci(repo, runner.push())
+    ci(repo, runner.push(), "--wait", "--lock-file", "models.yaml")
+    assert json.loads(runner.outputs()["outputs-json"])["a"].startswith("ft:")
+    assert runner.outputs()["lock-changed"] == "true"
+    assert WENT.search(runner.summary)
+
+
+@pytest.mark.slow
+def test_losses_that_a_server_does_not_tell_fail_no_apply(repo: Repo, runner: Runner, tmp_path: Path) -> None:
+    with recording(tmp_path / "server") as server:
+        server.recorder.fault = lambda _, path: "refuse" if path.endswith("/events") else None
+        ci(repo, runner.push(), "--wait", "--server", server.url)
+    assert "### Applied: 1 done" in runner.summary
+    assert "How the losses went is not known" in runner.summary
+    assert json.loads(runner.outputs()["outputs-json"])["a"].startswith("ft:")
 
 
 def test_a_push_to_another_branch_plans(repo: Repo, runner: Runner, stand: Stand) -> None:

@@ -5,14 +5,20 @@ from __future__ import annotations
 import pytest
 
 from reconciler.ci.comment import Earlier, comment, earlier_runs, is_marked, marker
-from reconciler.ci.finished import Finished
+from reconciler.ci.finished import Finished, Trained
 from reconciler.ci.summary import LARGEST, summary
 from reconciler.ci.surroundings import Surroundings
 from reconciler.errors import Problem, SpecError, UnsafePlan
+from reconciler.history.losses import Losses
+from reconciler.observe.state import ObservedJob
 from reconciler.plan.drift import Drift
 from reconciler.plan.model import Access, Action, Change, Difference, Plan
 
 WORST = "@😀|" * 150
+JOB = ObservedJob(
+    WORST, WORST, WORST, 1, WORST, 0,
+    integrations=({"wandb": {"entity": WORST, "project": WORST, "run_id": WORST}},) * 9,
+)  # fmt: skip
 DIFF = tuple(Difference(f"{WORST}{i}", WORST, WORST) for i in range(4))
 
 
@@ -41,7 +47,7 @@ ENDLESS = [
     Finished(command="plan", owner=WORST, plan=many(50), offline=WORST, settings=DIFF * 200),
     Finished(command="drift", owner=WORST, drift=(Drift(WORST, WORST, "running", WORST, WORST),) * 300),
     Finished(command="apply", owner=WORST, plan=many(50), problems=(WORST,) * 300, models={WORST: WORST} | {
-        f"{i}{WORST}": WORST for i in range(300)}),
+        f"{i}{WORST}": WORST for i in range(300)}, trained=(Trained(WORST, JOB, Losses()),) * 300),
 ]  # fmt: skip
 
 

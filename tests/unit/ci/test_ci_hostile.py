@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,12 +15,14 @@ from reconciler.apply.model import Outcome
 from reconciler.apply.permissions import Granted
 from reconciler.ci.annotations import MOST, annotate
 from reconciler.ci.comment import comment, earlier_runs, marker
-from reconciler.ci.finished import Finished
+from reconciler.ci.finished import Finished, Trained
 from reconciler.ci.outputs import output_text, outputs
 from reconciler.ci.review import Review, unreviewed
 from reconciler.ci.summary import summary
 from reconciler.ci.surroundings import Surroundings, read_surroundings
 from reconciler.errors import HostError, Problem, ReconcilerError, SpecError
+from reconciler.history.losses import Losses
+from reconciler.observe.state import ObservedJob
 from reconciler.plan.drift import Drift
 from reconciler.plan.model import Access, Action, Change, Difference, Plan
 
@@ -34,6 +37,9 @@ def endings(text: str) -> list[Finished]:
     blocked = Change(text, Action.BLOCKED, text)
     plan = Plan.of(text, text, [change, blocked], [text], [text], [Access(text, text, (text,), ((text, text),))])
     error = ReconcilerError(text, hint=text)
+    wandb = {"entity": text, "project": text, "run_id": text}
+    runs = ({"wandb": wandb}, {"wandb": {**wandb, "entity": None}}, {"wandb": text})
+    job = ObservedJob(text, text, text, 1, text, 0, integrations=runs)
     failed = Outcome(change, "failed", text, error, text, text)
     granted = Granted(Access(text, text), "failed", error, text)
     return [
@@ -41,7 +47,7 @@ def endings(text: str) -> list[Finished]:
         Finished(command="plan", owner=text, error=error),
         Finished(command="validate", owner=text, error=SpecError([Problem(text, 3, 4, text)], hint=text)),
         Finished(command="apply", owner=text, plan=plan, outcomes=(failed,), granted=(granted,), problems=(text,),
-                 models={text: text}),
+                 models={text: text}, trained=(Trained(text, job, Losses(((1, 2.0),))),)),
         Finished(command="plan", owner=text, plan=replace(plan, compared=True), offline=text,
                  settings=(Difference(text, text, text),)),
         Finished(command="drift", owner=text, drift=(Drift(text, text, "running", text, text),)),
@@ -50,7 +56,9 @@ def endings(text: str) -> list[Finished]:
 
 def check_markdown(text: str, *, marked: bool) -> None:
     assert AROUND.run_url is not None
-    insist_on_words(text, links=[AROUND.run_url], hidden=marked)
+    runs = re.findall(r"\]\((https://wandb\.ai/[\w.~%/-]+)\)", text)
+    assert all(run.count("/") == 6 for run in runs)
+    insist_on_words(text, links=[AROUND.run_url, *runs], hidden=marked)
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
