@@ -50,6 +50,20 @@ if TYPE_CHECKING:
     help="The catalogue of models that trl trains.  [default: models.yaml in --directory]",
 )
 @click.option(
+    "--executor",
+    envvar="RECONCILER_EXECUTOR",
+    type=click.Choice(["local"]),
+    default="local",
+    show_default=True,
+    help="Where trl trains: on this machine.",
+)
+@click.option(
+    "--gpus",
+    envvar="RECONCILER_GPUS",
+    metavar="N|device=I,J",
+    help="GPUs of this machine to train on, one job each; 0 for none.  [default: all]",
+)
+@click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
@@ -78,6 +92,8 @@ def command(  # noqa: PLR0913 - an option each
     concurrency: int,
     trainer: str,
     models: Path | None,
+    executor: str,
+    gpus: str | None,
     speed: float,
     chaos: Path | None,
     webhook: str | None,
@@ -91,6 +107,7 @@ def command(  # noqa: PLR0913 - an option each
     from reconciler.server.context import Settings  # noqa: PLC0415
     from reconciler.server.graders.settings import KEY_VARIABLE, from_environment  # noqa: PLC0415
     from reconciler.server.serve import serve  # noqa: PLC0415
+    from reconciler.server.trainers.base import Placement  # noqa: PLC0415
     from reconciler.server.webhooks import endpoint  # noqa: PLC0415
 
     SECRETS.add([api_key or "", os.environ.get(KEY_VARIABLE, ""), os.environ.get(SECRET_VARIABLE, "")])
@@ -109,11 +126,13 @@ def command(  # noqa: PLR0913 - an option each
                 api_key=api_key,
                 graders=from_environment(os.environ),
                 models=models,
+                placement=Placement(executor=executor, gpus=gpus),
                 webhook=target,
                 chaos=rules,
                 front=_front(host, api_key) if ui else None,
             ),
             ready=lambda url: click.echo(f"Serving {url}{note}" + (f"\nDashboard: {_dashboard(url)}" if ui else "")),
+            trains=lambda where: click.echo(f"Trains on {where}"),
         )
     )
 

@@ -16,6 +16,7 @@ from reconciler.server.engine import Engine
 from reconciler.server.graders.grading import Graders
 from reconciler.server.graders.settings import GraderSettings
 from reconciler.server.store import Store
+from reconciler.server.trainers.base import Placement
 
 if TYPE_CHECKING:
     from reconciler.server.chaos.rules import Chaos
@@ -37,8 +38,8 @@ class Settings:
     """How the server serves. Sizes are in bytes.
 
     ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
-    says which may run, ``models`` names the trainer's catalogue, None for the usual one. ``webhook`` is told how jobs
-    end. ``chaos`` makes it misbehave, for tests.
+    says which may run, ``models`` names the trainer's catalogue, None for the usual one, and ``placement`` where it
+    trains. ``webhook`` is told how jobs end. ``chaos`` makes it misbehave, for tests.
     ``front`` makes what is served beside the API, of it.
     """
 
@@ -51,6 +52,7 @@ class Settings:
     instance: str = field(default_factory=lambda: secrets.token_hex(16))
     graders: GraderSettings = field(default_factory=GraderSettings)
     models: Path | None = None
+    placement: Placement = field(default_factory=Placement)
     webhook: Endpoint | None = None
     chaos: Chaos | None = None
     front: Callable[[FastAPI], Front] | None = None

@@ -37,7 +37,7 @@ class Engine:
     ) -> None:
         self._store = store
         self.trainer = trainer
-        self._concurrency = concurrency
+        self._concurrency = min(concurrency, trainer.places or concurrency)
         self._clock = clock
         self._holder = lease.new_holder()
         self._ledger: Ledger | None = None

@@ -19,7 +19,7 @@ from reconciler.server.engine import Engine
 from reconciler.server.graders.settings import from_environment
 from reconciler.server.presence import Presence
 from reconciler.server.store import Store
-from reconciler.server.trainers.base import TrainerOptions, load_trainer
+from reconciler.server.trainers.base import Placement, TrainerOptions, load_trainer
 
 IN_PROCESS_URL = "http://local.reconciler/v1"
 _HEALTH_SECONDS = 2.0
@@ -28,6 +28,8 @@ DEFAULT_CONCURRENCY = 4
 DEFAULT_TRAINER = "simulated"
 TRAINER_VARIABLE = "RECONCILER_TRAINER"
 MODELS_VARIABLE = "RECONCILER_MODELS"
+EXECUTOR_VARIABLE = "RECONCILER_EXECUTOR"
+GPUS_VARIABLE = "RECONCILER_GPUS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ async def open_local(
 ) -> AsyncIterator[LocalServer]:
     """Use the server of a directory, for as long as the block lasts.
 
-    The environment names the trainer and its catalogue, as for ``reconciler serve``.
+    The environment names the trainer, its catalogue and where it trains, as for ``reconciler serve``.
 
     In this process the application trains in threads; at the end they save and stop, and the next command goes on.
 
@@ -58,7 +60,14 @@ async def open_local(
         yield LocalServer(running.url, running.api_key)
         return
     models = os.environ.get(MODELS_VARIABLE)
-    settings = Settings(graders=from_environment(os.environ), models=Path(models) if models else None)
+    settings = Settings(
+        graders=from_environment(os.environ),
+        models=Path(models) if models else None,
+        placement=Placement(
+            executor=os.environ.get(EXECUTOR_VARIABLE) or "local",
+            gpus=os.environ.get(GPUS_VARIABLE) or None,
+        ),
+    )
     trainer = os.environ.get(TRAINER_VARIABLE) or DEFAULT_TRAINER
     async with running_app(
         directory,
@@ -82,8 +91,9 @@ async def running_app(
     """Run an application with its store and engine, for as long as the block lasts."""
     settings = settings or Settings()
     options = TrainerOptions(
-        directory, concurrency=concurrency, speed=speed, catalogue=settings.models, graders=settings.graders
-    )
+        directory, concurrency=concurrency, speed=speed, catalogue=settings.models, graders=settings.graders,
+        placement=settings.placement,
+    )  # fmt: skip
     found = load_trainer(trainer, options)
     store = await asyncio.to_thread(Store, directory)
     engine = Engine(store, found, concurrency=concurrency)

@@ -24,7 +24,7 @@ from reconciler.server.webhooks import Deliverer, Endpoint
 DEFAULT_PORT = 8787
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - an option each
     directory: Path,
     *,
     host: str = "127.0.0.1",
@@ -34,10 +34,12 @@ async def serve(
     trainer: str = "simulated",
     settings: Settings | None = None,
     ready: Callable[[str], None] = lambda _: None,
+    trains: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until SIGINT or SIGTERM; requests in progress are answered, jobs saved for the next start.
 
-    ``port`` 0 takes a free one. ``ready`` is called with the base URL once requests are answered.
+    ``port`` 0 takes a free one. ``ready`` is called with the base URL once requests are answered, then
+    ``trains`` with what real training runs on.
 
     Raises:
         UsageError: the host is not loopback and no key is set, or the address cannot be used.
@@ -59,6 +61,8 @@ async def serve(
             def announce() -> None:
                 presence.write(directory)
                 ready(presence.url)
+                if where := app.state.context.engine.trainer.where:
+                    trains(where)
 
             front = settings.front(app) if settings.front else None
             config = uvicorn.Config(

@@ -71,6 +71,7 @@ def test_the_version_is_the_packages(repo: Repo) -> None:
         (["serve", "--host", "0.0.0.0"], "key"),
         (["serve", "--speed", "0"], "--speed"),
         (["serve", "--trainer", "none-such"], "simulated"),
+        (["serve", "--gpus", "2"], "--trainer trl"),
         (["apply", "--server", "local"], "--auto-approve"),
     ],
 )

@@ -152,6 +152,17 @@ class TrainingFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """Where runs are computed: ``local`` is this machine.
+
+    ``gpus`` is how many of its GPUs, or ``device=0,2``; None takes all.
+    """
+
+    executor: str = "local"
+    gpus: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TrainerOptions:
     """What a trainer is started with.
 
@@ -164,6 +175,7 @@ class TrainerOptions:
     speed: float = 1.0
     catalogue: Path | None = None
     graders: GraderSettings = field(default_factory=GraderSettings)
+    placement: Placement = Placement()
 
 
 class Trainer(ABC):
@@ -187,6 +199,16 @@ class Trainer(ABC):
     def bases(self) -> Sequence[str]:
         """The base models that are listed."""
         return lifecycle.WELL_KNOWN
+
+    @property
+    def places(self) -> int | None:
+        """How many runs there is room for at once; None where that does not matter."""
+        return None
+
+    @property
+    def where(self) -> str:
+        """What it trains on, for people; nothing where it trains nothing."""
+        return ""
 
     def check(self, job: Mapping[str, Any]) -> None:  # noqa: B027 - most refuse nothing
         """Look at a new job, as the API shows it, before it is created. Its model, where made here, exists.

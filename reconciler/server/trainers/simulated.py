@@ -22,6 +22,7 @@ from reconciler.server.lifecycle import base_of
 from reconciler.server.trainers.base import (
     Control,
     Note,
+    Placement,
     Progress,
     Saved,
     Step,
@@ -55,6 +56,10 @@ class SimulatedTrainer(Trainer):
     @classmethod
     def start(cls, options: TrainerOptions) -> Self:
         """Start at the speed that is asked for."""
+        if options.placement != Placement():
+            raise UsageError(
+                "The simulated trainer has no use for --gpus and --executor.", hint="They go with --trainer trl."
+            )
         return cls(speed=options.speed)
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:

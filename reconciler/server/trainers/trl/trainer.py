@@ -21,8 +21,6 @@ from reconciler.server.trainers.base import (
     JobRefused,
     Note,
     Progress,
-    Saved,
-    Step,
     Trained,
     Trainer,
     TrainerOptions,
@@ -30,39 +28,36 @@ from reconciler.server.trainers.base import (
     TrainingRun,
 )
 from reconciler.server.trainers.trl import faults
+from reconciler.server.trainers.trl.attempt import Attempt
 from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
-from reconciler.server.trainers.trl.child import Child
-from reconciler.server.trainers.trl.devices import VARIABLE, Devices, found
+from reconciler.server.trainers.trl.devices import Device, choose, find_devices
+from reconciler.server.trainers.trl.executor import Executor, LocalExecutor
+from reconciler.server.trainers.trl.memory import Load
 from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 from reconciler.server.trainers.trl.sampler import Sampler
 from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish
+from reconciler.server.trainers.trl.weighing import fitting, shapes_of
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
-_MODULE = "reconciler.server.trainers.trl.train"
-_LOOK_EVERY = 0.1
-_GOING = 20.0
-"""Seconds that a process may take to exit once it has said its last."""
 _ATTEMPTS = 3
 """How often a process that ends without a word, without having got further, is started again."""
 
 
 class TrlTrainer(Trainer):
-    """Trains the models of a catalogue. ``launcher`` are words that stand before Python in a subprocess's command."""
+    """Trains the models of a catalogue, where ``executor`` has room."""
 
     tracks = True
 
     def __init__(
-        self, directory: Path, catalogue: Catalogue, graders: Graders, *, threads: int, launcher: Sequence[str] = ()
+        self, directory: Path, catalogue: Catalogue, graders: Graders, executor: Executor, *, threads: int
     ) -> None:
         self._directory = directory
         self._catalogue = catalogue
         self._graders = graders
         self._threads = None if "OMP_NUM_THREADS" in os.environ else threads
-        self._launcher = launcher
-        names = found(os.environ)
-        self._devices = Devices(names)
-        self._sampler = Sampler(directory, _ENVIRONMENT | ({VARIABLE: names[0]} if names else {}), self._threads)
+        self._executor = executor
+        self._sampler = Sampler(directory, executor.here, self._threads)
         self.shelf = Shelf(directory / "models")
 
     @classmethod
@@ -72,7 +67,18 @@ class TrlTrainer(Trainer):
             raise MissingExtra("What trains models", "train")
         catalogue = load_catalogue(options.catalogue or options.directory / FILE)
         threads = max(1, (os.cpu_count() or 1) // options.concurrency)
-        return cls(options.directory.absolute(), catalogue, Graders(options.graders), threads=threads)
+        executor = LocalExecutor(choose(find_devices(), options.placement.gpus))
+        return cls(options.directory.absolute(), catalogue, Graders(options.graders), executor, threads=threads)
+
+    @property
+    def places(self) -> int | None:
+        """One run a GPU."""
+        return self._executor.places
+
+    @property
+    def where(self) -> str:
+        """The devices."""
+        return self._executor.where
 
     @property
     def bases(self) -> Sequence[str]:
@@ -149,28 +155,34 @@ class TrlTrainer(Trainer):
         self._sampler.close()
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
-        """Train in a subprocess. One that dies goes on from its last checkpoint, three times without getting further.
+        """Train in a process of its own, on a device of its own where there are GPUs.
 
-        Where memory runs out, half as many rows are held in it at once, one time.
+        One that dies goes on from its last checkpoint, three times without getting further. Where memory runs out,
+        half as many rows are held in it at once, one time.
         """
         try:
-            yield from self._attempts(run, control)
+            with self._executor.lend(control) as device:
+                if device is not None:
+                    yield from self._train_on(device, run, control)
         except OSError as error:
             failure = faults.failure_of(error)
             raise TrainingFailed(failure.code, str(failure), failure.param) from error
 
-    def _attempts(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
+    def _train_on(self, device: Device, run: TrainingRun, control: Control) -> Iterator[Progress]:
         state = State.model_validate_json(run.state) if run.state else None
-        numbers, smaller = self._recipe(run, state), False
+        wanted = self._recipe(run, state)
+        numbers, smaller = self._fitting(wanted, run, device), False
+        if numbers != wanted:
+            yield Note(f"Memory does not hold {wanted.micro} rows at once; it may hold {numbers.micro}.")
         silent = 0
         while not control.stopping:
             if state is not None and state.step == state.total:
                 finish(self.shelf.place(run.output_model), state.step)
                 yield Trained(state.tokens)
                 return
-            attempt = _Attempt(self._order(run, numbers, state), self._launcher)
-            with self._devices.one() as seen:
-                yield from attempt.follow(control, _ENVIRONMENT | seen)
+            order = self._order(run, numbers, state)
+            attempt = Attempt(order, self._executor.start(order, device))
+            yield from attempt.follow(control)
             silent = 0 if attempt.state != state else silent + 1
             state = attempt.state
             match attempt.outcome:
@@ -191,6 +203,10 @@ class TrlTrainer(Trainer):
     def _recipe(self, run: TrainingRun, state: State | None) -> Recipe:
         numbers = recipe(run.method, run.hyperparameters, self._of(run), run.rows)
         return numbers.model_copy(update={"micro": state.micro}) if state else numbers
+
+    def _fitting(self, numbers: Recipe, run: TrainingRun, device: Device) -> Recipe:
+        entry = self._of(run)
+        return fitting(entry, Load(run.method, numbers, run.tokens / max(1, run.rows)), device, shapes_of(entry))
 
     def _of(self, run: TrainingRun) -> Entry:
         try:
@@ -240,65 +256,3 @@ class TrlTrainer(Trainer):
             integrations=[dict(each) for each in run.integrations],
             tracking=self._directory / "tracking",
         )
-
-
-class _Attempt:
-    """One subprocess, from its start to its end. ``state`` is the last one saved.
-
-    ``outcome`` is ``done``, ``stopped``, what it said of its failure, or in words how it died.
-    """
-
-    def __init__(self, order: Order, launcher: Sequence[str]) -> None:
-        self.state = order.state
-        self.outcome: Told | str = "stopped"
-        self._order = order
-        self._launcher = launcher
-        self._began = False
-
-    def follow(self, control: Control, environment: Mapping[str, str]) -> Iterator[Progress]:
-        """Yield what happens. Before the first step there is nothing to save: asked to stop, it is ended at once."""
-        workdir = self._order.workdir
-        file = workdir / "order.json"
-        file.write_text(self._order.model_dump_json(), encoding="utf-8")
-        child = Child(_MODULE, [str(file)], log=workdir / "train.log", environment=environment, launcher=self._launcher)
-        asked = ended = False
-        try:
-            while (line := child.hear(_LOOK_EVERY)) is not None:
-                if line:
-                    yield from self._told(Told.model_validate_json(line))
-                if control.stopping and not asked:
-                    if not self._began:
-                        return
-                    child.tell("stop")
-                    asked = True
-            ended = True
-        finally:
-            code = child.end(patience=_GOING if ended else 0)
-        if self.outcome == "stopped" and not (asked and code == 0):
-            died = f"ended with code {code} ({child.last_words()})"
-            self.outcome = f"was ended by signal {-code}" if code < 0 else died
-
-    def _told(self, told: Told) -> Iterator[Progress]:
-        match told.kind:
-            case "began":
-                self._began = True
-            case "note":
-                yield Note(told.message)
-            case "step":
-                yield Step(told.step, told.total, told.metrics)
-            case "saved":
-                micro = self._order.recipe.micro
-                self.state = State(step=told.step, total=told.total, tokens=told.tokens, micro=micro)
-                yield Saved(told.step, told.metrics, self.state.model_dump_json().encode(), epoch=told.epoch)
-            case "done":
-                self.outcome = "done"
-            case _:
-                self.outcome = told
-
-
-_ENVIRONMENT = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "WANDB_SILENT": "true",
-}

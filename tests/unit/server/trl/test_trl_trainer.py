@@ -17,9 +17,12 @@ from reconciler.server.trainers import base
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
 from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry
+from reconciler.server.trainers.trl.devices import GIB, Device
+from reconciler.server.trainers.trl.executor import LocalExecutor
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
+PROCESSORS = Device("cpu", "2 processors", GIB)
 BEGAN = {"kind": "began"}
 DONE = {"kind": "done"}
 GRADER = {"type": "string_check", "name": "g", "input": "{{sample.output_text}}", "reference": "x", "operation": "eq"}
@@ -36,7 +39,7 @@ def failed(code: str) -> dict[str, Any]:
 @pytest.fixture
 def trainer(tmp_path: Path) -> TrlTrainer:
     catalogue = Catalogue({"tiny": Entry(path="x"), "thinker": Entry(path="x", reasoning_effort=True)})
-    return TrlTrainer(tmp_path, catalogue, Graders(), threads=1, launcher=FAKE)
+    return TrlTrainer(tmp_path, catalogue, Graders(), LocalExecutor([PROCESSORS], FAKE), threads=1)
 
 
 class Run:
@@ -69,7 +72,7 @@ class Run:
             job_id="ftjob-x", model="tiny", output_model="ft:tiny:local::x", method="supervised",
             hyperparameters={"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}, settings={}, seed=1,
             training_file=Path("t"), training_sha256="a", validation_file=None, validation_sha256="", rows=8,
-            tokens=1, workdir=self.workdir, state=state,
+            tokens=800, workdir=self.workdir, state=state,
         )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from reconciler.server.graders.grading import Graders
 from reconciler.server.lifecycle import resolve, unresolved
 from reconciler.server.trainers.base import Control, Progress, Saved, Step, TrainingRun
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora, Rates
+from reconciler.server.trainers.trl.devices import find_devices
+from reconciler.server.trainers.trl.executor import LocalExecutor
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 needs_engine = pytest.mark.skipif(
@@ -87,8 +89,9 @@ class Bench:
     def __init__(self, directory: Path, model: Path, **changes: Any) -> None:
         self.directory = directory
         self.launcher = changes.pop("launcher", ())
+        executor = LocalExecutor(find_devices(), self.launcher)
         self.trainer = TrlTrainer(
-            directory, Catalogue({"tiny": entry(model, **changes)}), Graders(), threads=1, launcher=self.launcher
+            directory, Catalogue({"tiny": entry(model, **changes)}), Graders(), executor, threads=1
         )
 
     def run(self, method: MethodType = "supervised", name: str = "x", **changes: Any) -> TrainingRun:

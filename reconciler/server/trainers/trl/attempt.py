@@ -1,0 +1,64 @@
+"""A run's process, from its start to its end, as the trainer follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step
+from reconciler.server.trainers.trl.executor import Process
+from reconciler.server.trainers.trl.order import Order, State, Told
+
+_LOOK_EVERY = 0.1
+_GOING = 20.0
+"""Seconds that a process may take to exit once it has said its last."""
+
+
+class Attempt:
+    """One process, from its start to its end. ``state`` is the last one saved.
+
+    ``outcome`` is ``done``, ``stopped``, what it said of its failure, or in words how it died.
+    """
+
+    def __init__(self, order: Order, process: Process) -> None:
+        self.state = order.state
+        self.outcome: Told | str = "stopped"
+        self._order = order
+        self._process = process
+        self._began = False
+
+    def follow(self, control: Control) -> Iterator[Progress]:
+        """Yield what happens. Before the first step there is nothing to save: asked to stop, it is ended at once."""
+        child = self._process
+        asked = ended = False
+        try:
+            while (line := child.hear(_LOOK_EVERY)) is not None:
+                if line:
+                    yield from self._told(Told.model_validate_json(line))
+                if control.stopping and not asked:
+                    if not self._began:
+                        return
+                    child.tell("stop")
+                    asked = True
+            ended = True
+        finally:
+            code = child.end(patience=_GOING if ended else 0)
+        if self.outcome == "stopped" and not (asked and code == 0):
+            died = f"ended with code {code} ({child.last_words()})"
+            self.outcome = f"was ended by signal {-code}" if code < 0 else died
+
+    def _told(self, told: Told) -> Iterator[Progress]:
+        match told.kind:
+            case "began":
+                self._began = True
+            case "note":
+                yield Note(told.message)
+            case "step":
+                yield Step(told.step, told.total, told.metrics)
+            case "saved":
+                micro = self._order.recipe.micro
+                self.state = State(step=told.step, total=told.total, tokens=told.tokens, micro=micro)
+                yield Saved(told.step, told.metrics, self.state.model_dump_json().encode(), epoch=told.epoch)
+            case "done":
+                self.outcome = "done"
+            case _:
+                self.outcome = told
