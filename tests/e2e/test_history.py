@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -96,13 +97,20 @@ class Page(HTMLParser):
         return [str(a["d"]) for tag, a in self.tags if tag == "path" and "class" not in a]
 
 
+def next_second() -> None:
+    """Wait until the clock shows another second: times of jobs know no less, and jobs are told apart by them."""
+    time.sleep(1 - time.time() % 1)
+
+
 def test_every_attempt_is_joined_with_its_commit_and_its_data(repo: Repo, server: Recording, tmp_path: Path) -> None:
     repo.spec("shop", validation_file="data/train.jsonl", suffix="shop", seed=3)
     first = commit(repo, "The first <b>spec</b>")
     repo.apply("--wait")
+    next_second()
     repo.rows("train.jsonl", chat(word="and"))
     second = commit(repo, "More data")
     repo.apply("--wait")
+    next_second()
     repo.spec("shop", seed=4, hyperparameters={"n_epochs": 2})
     repo.apply("--wait")
     git(repo, "status")  # it brings the index up to date
