@@ -83,6 +83,8 @@ class Client:
         """The server's clock at its newest answer, in Unix seconds; None while it has not told."""
         self.request_ids: dict[str, str] = {}
         """By job: the server's id of the answer that made the job or changed it last."""
+        self.requests = 0
+        """How many requests were sent."""
         self._transport = Transport(server, transport, clock)
 
     async def __aenter__(self) -> Self:
@@ -314,6 +316,7 @@ class Client:
     ) -> Reply:
         if headers is None and content:
             headers = {"Content-Type": "application/json"}
+        self.requests += 1
         reply = await self._transport.send(method, path, params=params, content=content, headers=headers)
         self.server_time = reply.time or self.server_time
         return reply

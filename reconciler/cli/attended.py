@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -75,8 +75,11 @@ def listen(asking: Asking, watch: Watch) -> None:
 
 
 @contextmanager
-def ending(watch: Watch, voice: Voice) -> Iterator[None]:
-    """Let the first SIGINT or SIGTERM end the watch after the look in progress, and another one at once."""
+def ending(watch: Watch, voice: Voice) -> Iterator[Callable[[], None]]:
+    """Let the first SIGINT or SIGTERM end the watch after the look in progress, and another one at once.
+
+    What is yielded does as a signal does.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     signals = (signal.SIGINT, signal.SIGTERM)
     stopped = False
@@ -97,7 +100,7 @@ def ending(watch: Watch, voice: Voice) -> Iterator[None]:
         for number in signals:
             loop.add_signal_handler(number, end)
     try:
-        yield
+        yield end
     except asyncio.CancelledError:
         if not stopped:
             raise

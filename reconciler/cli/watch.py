@@ -23,6 +23,7 @@ from reconciler.cli.attended import at_a_terminal, ending, listen, pose, write
 from reconciler.cli.options import Where, Which, where_options, which_options
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
+from reconciler.cli.watch_screen import hint, on_screen, wanted
 from reconciler.cli.watch_ui import desk_of, elsewhere, served
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.loop import Reconciler
@@ -63,6 +64,7 @@ class _Asked:
     notify: tuple[str, ...]
     digest: float
     looks: int | None
+    dashboard: bool | None
 
     @property
     def terms(self) -> Terms:
@@ -115,6 +117,11 @@ class _Asked:
     help="Which news go to the addresses of RECONCILER_NOTIFY; default: all. May be repeated.",
 )
 @click.option("--digest", type=click.FloatRange(0), default=0.0, metavar="MINUTES", help="One message covers so long.")
+@click.option(
+    "--dashboard/--no-dashboard",
+    default=None,
+    help="A live table with keys instead of lines.  [default: at a terminal, with reconciler[dashboard] installed]",
+)
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
@@ -133,7 +140,8 @@ def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401
 
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
     history = History(lambda text: clean(SECRETS.redact(text)))
-    hearers: list[Write] = [history.before(write)]
+    shown = wanted(asked.dashboard)
+    hearers: list[Write] = [history.hear if shown else history.before(write)]
 
     def tell(message: str, level: str, fields: Mapping[str, Any]) -> None:
         for hear in hearers:
@@ -153,8 +161,8 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         terms = asked.terms
         if session.server == LOCAL:
             terms = replace(terms, tempo=replace(terms.tempo, shortest=_SHORTEST_LOCAL))
-        interactive = at_a_terminal()
-        ask = pose if interactive else (lambda question: elsewhere(voice, question)) if asked.ui else None
+        interactive = at_a_terminal() and not shown
+        ask = pose if interactive else (lambda question: elsewhere(voice, question)) if asked.ui or shown else None
         asking = Asking(voice, auto=asked.auto_approve, pose=ask)
         metrics = metrics_of(session) if asked.listen or asked.ui else None
         source = specs.source if follows else Pinned(snapshot)
@@ -167,11 +175,14 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
             ear = ear_of(watch, terms.tempo.interval, metrics)
             said = await stack.enter_async_context(served(asked.listen, ear, desk, os.environ))
             voice.say(said, event="start")
+        if how := hint(asked.dashboard):
+            voice.say(how, event="start")
         if interactive:
             listen(asking, watch)
-        with ending(watch, voice):
-            await watch.run(notice.arm)
-        voice.say("Ended. The jobs go on; the next run looks at what is there.", event="end")
+        with ending(watch, voice) as end:
+            async with on_screen(session, where, watch, asking, history, end, asked.fixed) if shown else nullcontext():
+                await watch.run(notice.arm)
+    Voice(write).say("Ended. The jobs go on; the next run looks at what is there.", event="end")
 
 
 @dataclass(frozen=True)

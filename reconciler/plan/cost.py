@@ -22,14 +22,14 @@ def priced(changes: Sequence[Change], desired: Mapping[str, Desired], prices: Ma
 
 def _cost(change: Change, desired: Mapping[str, Desired], prices: Mapping[str, Price]) -> Cost | None:
     spec = desired[change.name]
-    price = price_of(change.model or _base(spec, desired), prices)
+    price = price_of(change.model or base_model(spec, desired), prices)
     if price is None or isinstance(spec.training_file, str):
         return None
     tokens = estimated_tokens(spec)
     return Cost(tokens, tokens * price.per_million / 1_000_000, price.currency)
 
 
-def _base(spec: Desired, desired: Mapping[str, Desired]) -> str:
+def base_model(spec: Desired, desired: Mapping[str, Desired]) -> str:
     """Return the model that a chain of specs begins with."""
     while isinstance(spec.model, Upstream):
         spec = desired[spec.model.job]

@@ -23,4 +23,9 @@ def plan_svg(plan: Plan, *, width: int = 100, command: str = "reconciler plan") 
     shell = f"\x1b[2m$\x1b[0m {command}\n\n"
     console.print(Text.from_ansi(shell + render_plan(plan, color=True, width=width)), soft_wrap=True)
     svg = console.export_svg(title="", unique_id="plan")
+    return without_fonts(svg)
+
+
+def without_fonts(svg: str) -> str:
+    """Return what rich draws, with the reader's own fonts: none is loaded from elsewhere."""
     return _FONT_FACE.sub("", svg).replace("Fira Code, monospace", _FONTS).replace("Fira Code", "monospace")

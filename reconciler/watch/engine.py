@@ -67,12 +67,13 @@ class Terms:
 
 @dataclass
 class Pulse:
-    """How a watch is: when it ended a look, and when it last saw the server, in monotonic seconds.
+    """How a watch is: when it ended a look, when the next is due, and when it saw the server, in monotonic seconds.
 
     ``failed`` is why the newest look saw nothing; None is never.
     """
 
     looked_at: float | None = None
+    next_at: float | None = None
     seen_at: float | None = None
     failed: str = ""
 
@@ -169,6 +170,7 @@ class Watch:
             began = self._clock()
             pause = await self._tick()
             self.pulse.looked_at = self._clock()
+            self.pulse.next_at = self.pulse.looked_at + pause
             self._meter.looked(self._clock() - began, seen=not self.pulse.failed, now=time.time())
             looks += 1
             if looks == self._terms.looks:

@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from typing import Any
 
 from program import KEY, Repo
 
@@ -41,10 +42,18 @@ class Screen:
             there_is_more = self._read() and time.monotonic() < deadline
             assert there_is_more, f"{words!r} is not shown:\n{self.text}"
 
-    def end(self, seconds: float = 60) -> int:
-        """Read to the end; return the exit code."""
+    def look(self) -> None:
+        """Read what has been shown meanwhile."""
+        self._read()
+
+    def settings(self) -> list[Any]:
+        """Return how the terminal is set, as termios says it."""
+        return termios.tcgetattr(self._terminal)
+
+    def end(self, seconds: float = 60, *, closes: bool = True) -> int:
+        """Read to the end; return the exit code. ``closes`` is whether the terminal is gone with the command."""
         deadline = time.monotonic() + seconds
-        while self._read():
+        while self._read() and (closes or self._process.poll() is None):
             assert time.monotonic() < deadline, self.text
         code = self._process.wait(timeout=20)
         assert "Traceback" not in self.text, self.text

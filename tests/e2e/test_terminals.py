@@ -147,7 +147,7 @@ def test_watch_asks_about_new_runs_and_goes_on_meanwhile(repo: Repo, server: Rec
     repo.apply("--target", "old")
     server.until("old", "running")
     server.forget()
-    with screen(repo, "watch", "--interval", "1") as terminal:
+    with screen(repo, "watch", "--interval", "1", "--no-dashboard") as terminal:
         terminal.until("Start 1 new run (a)? [y/N]")
         repo.spec("old", state="paused", **LONG)
         terminal.until("paused old")

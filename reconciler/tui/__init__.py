@@ -1,0 +1,1 @@
+"""The dashboard of ``reconciler watch`` at a terminal: what a watch sees and does, and keys to act on it."""

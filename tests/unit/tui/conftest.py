@@ -1,0 +1,5 @@
+"""Skips what needs Textual where it is not installed."""
+
+import pytest
+
+pytest.importorskip("textual")
