@@ -101,8 +101,9 @@ class Models:
         key = (asked.entry.model_dump_json(), whole)
         if self._held[0] != key:
             self._held, self._adapters = (None, None, None), []
-            device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-            model = load_base(asked.entry, asked.cache, whole).to(device).eval()
+            model = load_base(asked.entry, asked.cache, whole).eval()
+            if asked.entry.tuning != "qlora":  # four bits are on the GPU already, and cannot be moved
+                model.to("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")
             self._held = (key, model, load_tokenizer(asked.entry, asked.cache))
         _, model, tokenizer = self._held
         if adapter is not None:
