@@ -18,6 +18,7 @@ from reconciler.server.trainers.trl.dialogue import calls_in
 _MODULE = "reconciler.server.trainers.trl.sample"
 _KEPT = 300.0
 """Seconds without a question after which the memory is given back."""
+_PATIENCE = 5.0
 _WAITING = 16
 _CANCEL = "cancel"
 
@@ -53,12 +54,18 @@ class Said(BaseModel):
 
 
 class Sampler:
-    """Asks one question at a time; a few may wait. Safe to use from several threads."""
+    """Asks one question at a time; a few may wait. Safe to use from several threads.
 
-    def __init__(self, directory: Path, environment: Mapping[str, str], threads: int | None) -> None:
+    ``launcher`` are words that stand before Python in the subprocess's command.
+    """
+
+    def __init__(
+        self, directory: Path, environment: Mapping[str, str], threads: int | None, launcher: Sequence[str] = ()
+    ) -> None:
         self._directory = directory
         self._environment = environment
         self._threads = threads
+        self._launcher = launcher
         self._one = threading.Lock()
         self._few = threading.BoundedSemaphore(_WAITING)
         self._child: Child | None = None
@@ -96,7 +103,7 @@ class Sampler:
             finally:
                 if not whole:
                     child.tell(_CANCEL)
-                    _drain(child)
+                    self._drain(child)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[Child]:
@@ -106,10 +113,12 @@ class Sampler:
             with self._one:
                 if self._timer is not None:
                     self._timer.cancel()
-                yield self._running()
-                self._timer = threading.Timer(_KEPT, self.close)
-                self._timer.daemon = True
-                self._timer.start()
+                try:
+                    yield self._running()
+                finally:
+                    self._timer = threading.Timer(_KEPT, self._rest)
+                    self._timer.daemon = True
+                    self._timer.start()
         finally:
             self._few.release()
 
@@ -117,20 +126,22 @@ class Sampler:
         if self._child is None or not self._child.alive:
             self._directory.mkdir(parents=True, exist_ok=True)
             log = self._directory / "sample.log"
-            self._child = Child(_MODULE, [], log=log, environment=self._environment)
+            self._child = Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)
         return self._child
 
     def _pieces(self, child: Child, tools: Sequence[object]) -> Iterator[Piece | End]:
         """Yield pieces as they come; where tools may be called, all at once: a call is seen once it is whole."""
         text = ""
-        for said in _lines(child):
+        for said in self._lines(child):
             if said.kind == "refused":
                 raise AnswerRefused(said.code, said.text, said.param)
             if said.kind == "end":
                 rest, calls = calls_in(text)
                 if rest:
                     yield Piece(rest)
-                yield End("tool_calls" if calls else said.reason, said.prompt_tokens, said.completion_tokens, calls)
+                yield End(
+                    "tool_calls" if calls else said.reason, said.prompt_tokens, said.completion_tokens, tuple(calls)
+                )
                 return
             if tools:
                 text += said.text
@@ -138,23 +149,34 @@ class Sampler:
                 yield Piece(said.text)
 
     def close(self) -> None:
-        """End the subprocess, once the question that it answers is answered."""
-        with self._one:
-            if self._child is not None:
-                self._child.end()
-                self._child = None
+        """End the subprocess: after the answer that it makes, if that does not take long."""
+        free = self._one.acquire(timeout=_PATIENCE)
+        self._end()
+        if free:
+            self._one.release()
 
+    def _rest(self) -> None:
+        """Give the memory back, unless somebody asks just now."""
+        if self._one.acquire(blocking=False):
+            self._end()
+            self._one.release()
 
-def _lines(child: Child) -> Iterator[Said]:
-    while (line := child.hear(1.0)) is not None:
-        if line:
-            yield Said.model_validate_json(line)
-    raise AnswerRefused("server_error", "The process that answers ended: the machine may be out of memory.", busy=True)
+    def _end(self) -> None:
+        if self._child is not None:
+            self._child.end()
+            self._child = None
 
+    def _lines(self, child: Child) -> Iterator[Said]:
+        while (line := child.hear(1.0)) is not None:
+            if line:
+                yield Said.model_validate_json(line)
+        self._end()
+        words = "The process that answers ended: the machine may be out of memory."
+        raise AnswerRefused("server_error", words, busy=True)
 
-def _drain(child: Child) -> None:
-    """Read what is left of an answer that nobody reads."""
-    with contextlib.suppress(AnswerRefused):
-        for said in _lines(child):
-            if said.kind != "piece":
-                return
+    def _drain(self, child: Child) -> None:
+        """Read what is left of an answer that nobody reads."""
+        with contextlib.suppress(AnswerRefused):
+            for said in self._lines(child):
+                if said.kind != "piece":
+                    return
