@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol
 
@@ -17,6 +17,7 @@ from textual.widgets import Input, RichLog, Static
 
 from reconciler.api.client import Client
 from reconciler.errors import ReconcilerError
+from reconciler.observe.state import ObservedJob
 from reconciler.plan.model import Action, Change, Plan
 from reconciler.report.escape import clean
 from reconciler.report.fault import messages
@@ -118,7 +119,8 @@ class Dashboard(App[None]):
         self._sort, self._filter = "state", ""
         self._seen: Seen | None = None
         self._told: dict[str, Told] = {}
-        self._heard = self._errors = 0
+        self._heard = self._errors = self._second = 0
+        self._drawn: dict[str, list[Span]] = {}
         self._ending = self._reading = False
         self._table = Table()
         self._log_pane = RichLog(id="log", wrap=True, markup=False, highlight=False, min_width=20, max_lines=2_000)
@@ -149,20 +151,23 @@ class Dashboard(App[None]):
 
     def _beat(self) -> None:
         """Show what is new; the ages of things change by themselves."""
-        self._hear()
-        if self._watch.seen is not self._seen and self._watch.seen is not None:
-            self._seen = self._watch.seen
-            self._rows = _rows(self._seen)
+        second, self._second = self._second, int(time.monotonic())
+        heard, seen = self._hear(), self._watch.seen
+        looked = seen is not None and seen is not self._seen
+        visible = [row.job for row in self._table.in_view if row.job]
+        if looked and seen is not None:
+            self._seen, self._rows = seen, _rows(seen)
             self._list()
-        else:
+        elif second != self._second and any(job.active for job in visible):
             self._table.update(self._facts())
-        self._frame()
-        if not self._reading:
+        if looked or heard or second != self._second:
+            self._frame()
+        if not self._reading and self._reader.due(visible):
             self._reading = True
-            self.run_worker(self._read(), group="reading")
+            self.run_worker(self._read(visible), group="reading")
 
-    def _hear(self) -> None:
-        """Take what was said since."""
+    def _hear(self) -> bool:
+        """Take what was said since, and return whether anything was."""
         fresh = self._history.lines[: self._history.count - self._heard]
         self._heard = self._history.count
         for line in reversed(fresh):
@@ -170,12 +175,12 @@ class Dashboard(App[None]):
             if line.spec:
                 self._told[line.spec] = Told(line.at, line.message.removeprefix(line.spec).removeprefix(": ").strip())
             self._log_pane.write(_logged(line), expand=True)
+        return bool(fresh)
 
-    async def _read(self) -> None:
+    async def _read(self, jobs: Sequence[ObservedJob]) -> None:
         try:
-            visible = [row.job for row in self._table.in_view if row.job]
-            if await self._reader.round(visible):
-                self._list()
+            await self._reader.round(jobs)
+            self._list()
         finally:
             self._reading = False
 
@@ -205,7 +210,9 @@ class Dashboard(App[None]):
             ("foot", self._foot(width)),
             ("keys", [span for key, word in _KEYS for span in ((key, "calm"), (f" {word}  ", "dim"))]),
         ):
-            self._lines[name].update(painted([spans]))
+            if self._drawn.get(name) != spans:
+                self._drawn[name] = spans
+                self._lines[name].update(painted([spans]))
         self._lines["banner"].display = bool(self._pending())
 
     def _title(self, width: int) -> list[Span]:

@@ -33,18 +33,19 @@ class Reader:
         self._read_at: dict[str, float] = {}
         self._next = 0.0
 
-    async def round(self, jobs: Iterable[ObservedJob]) -> bool:
-        """Read the newest events of those jobs that run, the longest unread first; return whether any was read.
+    def due(self, jobs: Iterable[ObservedJob]) -> bool:
+        """Whether it is time for another round, and there is anything to read."""
+        return self._clock() >= self._next and any(job.status == "running" for job in jobs)
+
+    async def round(self, jobs: Iterable[ObservedJob]) -> None:
+        """Read the newest events of those jobs that run, the longest unread first.
 
         What fails is left for a later round: nothing depends on it.
         """
-        if self._clock() < self._next:
-            return False
         running = [job for job in jobs if job.status == "running"]
         due = sorted(running, key=lambda job: self._read_at.get(job.id, 0.0))[:AT_ONCE]
         self._next = self._clock() + self._every
         await concurrently(self._read, due)
-        return bool(due)
 
     async def _read(self, job: ObservedJob) -> None:
         self._read_at[job.id] = self._clock()

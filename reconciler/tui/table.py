@@ -41,7 +41,7 @@ def strip(spans: Sequence[Span], width: int, style: Style = STYLES[""]) -> Strip
     return Strip([*segments, Segment(" " * max(missing, 0), style)]).crop(0, width)
 
 
-class Table(ScrollView, can_focus=True):
+class Table(ScrollView):
     """Rows, of which one is chosen; the choice stays with its spec when rows come, go and move."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -60,6 +60,7 @@ class Table(ScrollView, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__()
+        self.can_focus = True
         self.rows: Sequence[Row] = ()
         self._facts = Facts({}, {}, 0.0)
         self._layout: Layout | None = None

@@ -15,8 +15,10 @@ from recording import Recording, recording, within
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
 
-import pyte
 from screen import CTRL_C, Screen, screen
+
+pytest.importorskip("textual")
+pyte = pytest.importorskip("pyte")
 
 MEDIUM: dict[str, Any] = {
     "model": "simulated-slow",
