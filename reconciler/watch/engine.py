@@ -43,6 +43,8 @@ from reconciler.watch.voice import Voice
 
 _NUDGE = 300.0
 """Seconds after which a job that shows no change is retrieved: some servers move a job on only then."""
+_LONGEST_ASKED = 600.0
+"""Seconds for which a server may ask to be left alone."""
 _ACCESS = 600.0
 """Seconds after which permissions are read again although nothing has changed."""
 
@@ -241,7 +243,7 @@ class Watch:
         if isinstance(error, NotAuthenticated | NotPermitted):
             return tempo.interval
         asked = error.retry_after if isinstance(error, RateLimited) else None
-        return max(asked or 0.0, tempo.after_failures(self._failures, self._chance()))
+        return max(min(asked or 0.0, _LONGEST_ASKED), tempo.after_failures(self._failures, self._chance()))
 
     def _pause(self, snapshot: Snapshot, observed: Observed, now: float) -> float:
         tempo = self._terms.tempo

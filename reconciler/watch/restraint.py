@@ -2,8 +2,8 @@
 
 A loop that nobody looks at must not buy without leave, nor again and again, nor knock on a door that stays shut. So
 creates need approval and keep within a budget for each revision, and what has failed waits longer each time. A tick
-that leaves a create out destroys nothing but what a spec itself wants gone: of a spec that was renamed and changed, the
-old job goes only once the new one is there.
+that leaves a create out cancels neither what it would replace nor what has lost its spec: of one that was renamed and
+changed, the old job goes only once the new one is there.
 """
 
 from __future__ import annotations
@@ -121,9 +121,10 @@ def restrain(
                 kind, reason = "max-create", f"waits for the next tick: --max-create {limits.max_create}"
         if kind:
             held[change] = Held(change, kind, reason)
-    if any(change.action is Action.CREATE for change in held):
+    if unstarted := {change.name for change in held if change.action is Action.CREATE}:
         for change in plan.changes:
-            if change.action is Action.CANCEL and change not in held and not _is_asked_for(change, specs):
+            lost = change.name not in specs or change.requires in unstarted
+            if change.action is Action.CANCEL and lost and change not in held:
                 held[change] = Held(change, "cancel", "waits until every new run has been started")
     done = [change for change in plan.changes if change not in held]
     return Plan.of(plan.owner, plan.server, done, plan.warnings, access=plan.access), list(held.values())
@@ -148,9 +149,3 @@ def _why_held(
     if experience.wait(change, spec, now) > 0:
         return "failed", "failed before and is tried again later"
     return "", ""
-
-
-def _is_asked_for(change: Change, specs: Mapping[str, Desired]) -> bool:
-    """Whether a spec itself wants a job gone: it says cancelled, or a second job of its revision is paid for."""
-    spec = specs.get(change.name)
-    return spec is not None and (spec.state == "cancelled" or change.revision == spec.revision)

@@ -296,6 +296,27 @@ def test_a_renamed_and_changed_spec_keeps_its_job_until_the_new_run_is_approved(
     play(story)
 
 
+def test_a_run_that_was_replaced_is_cancelled_while_others_wait(play: Callable[..., Town]) -> None:
+    async def story(town: Town) -> None:
+        town.repository.versions.append({"ant": Want()})
+        watching = begin(town, auto=False, interactive=True)
+        await asyncio.sleep(5)
+        watching.asking.answer("y")
+        watching.watch.soon()
+        await asyncio.sleep(60)
+        watching.edit(ant=Want(seed=2))
+        await asyncio.sleep(5)
+        assert statuses(town, "ant") == ["running"]
+        watching.asking.answer("y")
+        watching.edit(bee=Want(data=1))
+        await asyncio.sleep(5)
+        assert statuses(town, "ant")[0] == "cancelled"
+        assert statuses(town, "bee") == []
+        await watching.end()
+
+    play(story)
+
+
 def test_a_spec_that_says_cancelled_is_obeyed_while_new_runs_wait(play: Callable[..., Town]) -> None:
     async def story(town: Town) -> None:
         town.repository.versions.append({"ant": Want()})
