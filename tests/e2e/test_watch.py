@@ -96,6 +96,7 @@ def test_saved_edited_broken_mended_and_removed_specs_are_followed(tmp_path: Pat
         assert watch.end().code == 0
 
 
+@pytest.mark.slow
 def test_new_training_data_is_bought_once_it_is_whole(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url)
     repo.spec("a")
@@ -139,6 +140,7 @@ def test_observing_reports_drift_and_changes_nothing(tmp_path: Path, server: Rec
     assert {"event": "drift", "spec": "a", "level": "warning"}.items() <= lines[-2].items()
 
 
+@pytest.mark.slow
 def test_a_branch_is_followed_apart_from_any_work_tree(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url, XDG_CACHE_HOME=str(tmp_path / "cache"))
     repo.spec("a")
@@ -169,6 +171,7 @@ def commit(root: Path) -> None:
     git(root, "commit", "--quiet", "--message", "a change")
 
 
+@pytest.mark.slow
 def test_a_webhook_shows_an_end_at_once(tmp_path: Path) -> None:
     secret = {"RECONCILER_WEBHOOK_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
     repo = Repo.make(tmp_path / "repo", **secret)
@@ -197,6 +200,7 @@ def test_a_webhook_shows_an_end_at_once(tmp_path: Path) -> None:
         served.communicate()
 
 
+@pytest.mark.slow
 def test_news_is_sent_once(tmp_path: Path, server: Recording) -> None:
     got: list[str] = []
 
@@ -250,6 +254,7 @@ def test_a_signal_ends_it_with_success(tmp_path: Path, server: Recording, how: s
         assert "Ended." in result.out
 
 
+@pytest.mark.slow
 def test_a_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
     repo = Repo.make(tmp_path / "repo")
     with recording(tmp_path / "server") as server:
