@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.ci.finished import Finished
-from reconciler.errors import SpecError, UnsafePlan
+from reconciler.errors import Problem, SpecError, UnsafePlan
 from reconciler.plan.model import Action
 from reconciler.report.escape import clean, exact
 from reconciler.report.fault import messages
@@ -20,6 +20,8 @@ from reconciler.spec.tree import CONFIG
 
 MOST = 10
 """Annotations that GitHub shows of one kind for one step."""
+
+Kind = Literal["error", "warning"]
 
 SETTINGS_CHANGE = f"{CONFIG} changes here: until that is merged, the base branch's settings count."
 
@@ -30,7 +32,7 @@ _LONGEST = 1_000
 class Annotation:
     """One message. ``file`` is relative to what was checked out, None where there is none; 0 is no line or column."""
 
-    kind: Literal["error", "warning"]
+    kind: Kind
     message: str
     file: str | None = None
     line: int = 0
@@ -73,12 +75,17 @@ def _shown(found: Sequence[Annotation]) -> list[Annotation]:
     return [*found[: MOST - 1], Annotation(kind, f"{rest} more {kind}s: the job summary and the log have them.")]
 
 
+def _fault(kind: Kind, fault: Problem, base: Path, within: Path) -> Annotation:
+    """Return the annotation of a fault whose file is relative to ``base``; outside of ``within`` it says its place."""
+    file = _relative(base / fault.file, within)
+    return Annotation(kind, fault.message if file else str(fault), file, fault.line, fault.column)
+
+
 def _errors(finished: Finished, cwd: Path, within: Path) -> Iterator[Annotation]:
     error = finished.error
     if isinstance(error, SpecError):
         for fault in error.problems:
-            file = _relative(cwd / fault.file, within)
-            yield Annotation("error", fault.message if file else str(fault), file, fault.line, fault.column)
+            yield _fault("error", fault, cwd, within)
     elif isinstance(error, UnsafePlan):
         for line in messages(error):
             yield Annotation("error", line)
@@ -100,8 +107,8 @@ def _warnings(finished: Finished, root: Path, within: Path) -> Iterator[Annotati
         yield Annotation("warning", SETTINGS_CHANGE, file)
     if finished.plan and finished.plan.compared:
         yield Annotation("warning", f"no server was asked: {finished.offline}")
-    for warning in finished.warnings:
-        yield Annotation("warning", warning)
+    for odd in finished.warnings:
+        yield _fault("warning", odd, root, within)
     sources = {spec.name: spec.source for spec in finished.desired}
     plan = finished.plan
     for change in plan.changes if plan and not finished.problems else ():

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.apply.model import Outcome
 from reconciler.apply.permissions import Granted
 from reconciler.ci.surroundings import Command
-from reconciler.errors import ReconcilerError
+from reconciler.errors import Problem, ReconcilerError
 from reconciler.history.losses import Losses
 from reconciler.observe.state import ObservedJob
 from reconciler.plan.drift import Drift
@@ -29,16 +29,17 @@ class Trained:
 class Finished:
     """A run and its end; what it did not come to is None or empty.
 
-    ``problems`` say what has not converged; ``models`` maps names of specs to what they produced so far. ``offline``
-    says why no server was asked; ``settings`` are those that a pull request changes in ``reconciler.yaml``, and that do
-    not count for it yet. ``written`` says what became of the lock file, empty where nothing differed.
+    ``warnings`` are of specs and data, their files relative to the repository's root. ``problems`` say what has not
+    converged; ``models`` maps names of specs to what they produced so far. ``offline`` says why no server was asked;
+    ``settings`` are those that a pull request changes in ``reconciler.yaml``, and that do not count for it yet.
+    ``written`` says what became of the lock file, empty where nothing differed.
     """
 
     command: Command
     owner: str
     environment: str | None = None
     desired: tuple[Desired, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
     plan: Plan | None = None
     outcomes: tuple[Outcome, ...] = ()
     granted: tuple[Granted, ...] = ()

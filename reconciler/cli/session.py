@@ -59,7 +59,7 @@ def load_specs(where: Where) -> Iterator[tuple[Repository, Cache]]:
             settings=where.settings,
         )
         for warning in repository.warnings:
-            warn(clean(warning))
+            warn(clean(str(warning)))
         yield repository, cache
 
 

@@ -23,7 +23,7 @@ MAX_LINE = 32_000_000
 """How many bytes one row may have."""
 _SETTLED = 2_000_000_000
 """A file changed within this many nanoseconds may change again unseen: its clock is no finer on some disks."""
-_KIND = "data-file/1"
+_KIND = "data-file/2"
 _CHANGED = "changed while it was read; try again when nothing writes to it"
 _LFS = b"version https://git-lfs.github.com/spec/"
 
@@ -33,14 +33,15 @@ class FileFacts:
     """What was found in a file.
 
     ``digest`` is the SHA-256 in 64 hex digits; ``size`` is in bytes; ``rows`` counts the lines that are not blank.
-    ``odd`` says what a server will probably refuse in it, empty where nothing: servers differ, and theirs is the
-    last word.
+    ``odd`` says what a server will probably refuse in it, empty where nothing, and ``odd_line`` where (from 1): servers
+    differ, and theirs is the last word.
     """
 
     digest: str
     size: int
     rows: int
     odd: str = ""
+    odd_line: int = 0
 
 
 class Inspector(Protocol):
@@ -111,8 +112,11 @@ class DataFiles:
 
 def _recall(entry: object, mark: list[int]) -> FileFacts | None:
     match entry:
-        case [known, {"digest": str(digest), "size": int(size), "rows": int(rows), "odd": str(odd)}] if known == mark:
-            return FileFacts(digest, size, rows, odd)
+        case [
+            known,
+            {"digest": str(digest), "size": int(size), "rows": int(rows), "odd": str(odd), "odd_line": int(line)},
+        ] if known == mark:
+            return FileFacts(digest, size, rows, odd, line)
     return None
 
 
@@ -145,17 +149,17 @@ def _read(path: str, before: os.stat_result, method: MethodType, minimum: int) -
         if file.peek(len(_LFS)).startswith(_LFS):
             raise DataError("is a Git LFS pointer whose content was never fetched; run: git lfs pull")
         lines = _Lines(file, before.st_size)
-        odd = ""
+        odd, odd_line = "", 0
         try:
             check_rows(method, lines, minimum=minimum)
         except RowError as error:
-            odd = str(error)
+            odd, odd_line = error.message, error.line
         for _ in lines:
             pass  # the digest is of the whole file, whatever its rows
         after = os.fstat(descriptor)
     if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns) or lines.size != before.st_size:
         raise DataError(_CHANGED)
-    return FileFacts(lines.digest.hexdigest(), lines.size, lines.rows, odd)
+    return FileFacts(lines.digest.hexdigest(), lines.size, lines.rows, odd, odd_line)
 
 
 class _Lines:

@@ -31,15 +31,16 @@ STDIN_NAME = "<stdin>"
 class Repository:
     """What a repository wants.
 
-    ``config`` is as it is in ``environment``; ``desired`` is in order of name; ``warnings`` do not stop anything;
-    ``empty`` says that no spec was found at all, which is no reason to think that all jobs are unwanted.
+    ``config`` is as it is in ``environment``; ``desired`` is in order of name; ``warnings`` do not stop anything, and
+    their files are relative to ``root``; ``empty`` says that no spec was found at all, which is no reason to think that
+    all jobs are unwanted.
     """
 
     root: Path
     config: Config
     desired: tuple[Desired, ...]
     environment: str | None
-    warnings: tuple[str, ...]
+    warnings: tuple[Problem, ...]
     paths: tuple[str, ...]
     empty: bool
 
@@ -160,7 +161,7 @@ class _Resolver:
         self._gathered = gathered
         self._data = data
         self._problems: list[Problem] = gathered.problems
-        self.warnings: list[str] = []
+        self.warnings: list[Problem] = []
 
     def resolve(self) -> tuple[Desired, ...]:
         """Return the desired jobs in order of name.
@@ -222,7 +223,7 @@ class _Resolver:
             self._problems.append(draft.origin.problem((key,), f"{given} {error.message}"))
             return unknown
         if facts.odd:
-            self.warnings.append(f"{relative}: {facts.odd}")
+            self.warnings.append(Problem(relative, facts.odd_line, 0, facts.odd))
         return DataFile(relative, facts.digest, facts.size, facts.rows)
 
     def _relative(self, path: str) -> str:

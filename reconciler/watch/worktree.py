@@ -178,8 +178,9 @@ class WorkTree:
 
     def _judged(self, repository: Repository, problems: Sequence[str], data: _Settled) -> Snapshot:
         """Decide which of the missing names are gone."""
+        notes = tuple(map(str, repository.warnings))
         if self._whole:
-            return Snapshot(repository, tuple(problems), tuple(problems), notes=repository.warnings)
+            return Snapshot(repository, tuple(problems), tuple(problems), notes=notes)
         names, now = {spec.name for spec in repository.desired}, self._clock()
         unsure = [*problems, *self._lost_directories(repository)]
         missing = self._names - names
@@ -190,7 +191,7 @@ class WorkTree:
         if fresh:
             unsure.append(f"{', '.join(sorted(fresh))}: gone for less than {SETTLED:g} s")
         again = SETTLED if fresh or data.busy else None
-        return Snapshot(repository, tuple(dict.fromkeys(problems)), tuple(unsure), again, repository.warnings)
+        return Snapshot(repository, tuple(dict.fromkeys(problems)), tuple(unsure), again, notes)
 
     def _lost_directories(self, repository: Repository) -> Iterator[str]:
         """Say which directories of specs are no longer there, or lie on another disk; know those that are."""

@@ -43,7 +43,7 @@ def endings(text: str) -> list[Finished]:
     failed = Outcome(change, "failed", text, error, text, text)
     granted = Granted(Access(text, text), "failed", error, text)
     return [
-        Finished(command="plan", owner=text, environment=text, plan=plan, warnings=(text,)),
+        Finished(command="plan", owner=text, environment=text, plan=plan, warnings=(Problem(text, 3, 0, text),)),
         Finished(command="plan", owner=text, error=error),
         Finished(command="validate", owner=text, error=SpecError([Problem(text, 3, 4, text)], hint=text)),
         Finished(command="apply", owner=text, plan=plan, outcomes=(failed,), granted=(granted,), problems=(text,),
@@ -109,11 +109,13 @@ def test_hostile_surroundings_count_as_absent(text: str) -> None:
 
 def test_annotations_are_as_many_as_github_shows_and_the_rest_counted() -> None:
     problems = [Problem("specs/a.yaml", n, 1, "bad") for n in range(1, 35)]
-    finished = Finished(command="validate", owner="o", error=SpecError(problems), warnings=("w",) * 12)
+    odd = Problem("specs/train.jsonl", 4, 0, "is odd")
+    finished = Finished(command="validate", owner="o", error=SpecError(problems), warnings=(odd,) * 12)
     lines = list(map(str, annotate(finished, cwd=Path("/w"), root=None, workspace=Path("/w"))))
     assert [line.startswith("::error") for line in lines] == [True] * MOST + [False] * MOST
     assert lines[0] == "::error file=specs/a.yaml,line=1,col=1::bad"
     assert lines[MOST - 1] == "::error::25 more errors: the job summary and the log have them."
+    assert lines[MOST] == "::warning file=specs/train.jsonl,line=4::is odd"
     assert "3 more warnings" in lines[-1]
 
 

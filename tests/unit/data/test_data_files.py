@@ -31,19 +31,19 @@ def test_a_file_is_known_by_its_digest_size_and_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said", "rows"),
+    ("content", "line", "said", "rows"),
     [
-        (ROW * 9, "line 9: the file ends after 9 rows", 9),
-        (ROW * 5 + b"{}\n" + ROW * 5, "line 6: 'messages' is missing", 11),
-        (ROW * 10 + b"{nonsense", "line 11: is not valid JSON", 11),
-        (b"\xff\n" + ROW * 10, "line 1: is not UTF-8", 11),
+        (ROW * 9, 9, "the file ends after 9 rows", 9),
+        (ROW * 5 + b"{}\n" + ROW * 5, 6, "'messages' is missing", 11),
+        (ROW * 10 + b"{nonsense", 11, "is not valid JSON", 11),
+        (b"\xff\n" + ROW * 10, 1, "is not UTF-8", 11),
     ],
 )
 def test_odd_rows_are_told_and_the_digest_is_of_the_whole_file(
-    content: bytes, said: str, rows: int, tmp_path: Path
+    content: bytes, line: int, said: str, rows: int, tmp_path: Path
 ) -> None:
     facts = DataFiles(tmp_path).inspect(old(tmp_path / "a.jsonl", content), "supervised")
-    assert facts.odd.startswith(said)
+    assert (facts.odd_line, facts.odd.startswith(said)) == (line, True)
     assert (facts.rows, facts.digest) == (rows, hashlib.sha256(content).hexdigest())
 
 
@@ -144,7 +144,7 @@ def test_what_was_learnt_of_a_settled_file_is_remembered(age: int, again: str, k
 def test_a_damaged_cache_is_not_believed(entry: object, tmp_path: Path) -> None:
     path = old(tmp_path / "a.jsonl", ROW * 10)
     cache = Cache(tmp_path / "cache.db")
-    cache.store("data-file/1", {f"supervised/10:{path}": entry})
+    cache.store("data-file/2", {f"supervised/10:{path}": entry})
     assert DataFiles(tmp_path, cache).inspect(path, "supervised").rows == 10
     cache.close()
 

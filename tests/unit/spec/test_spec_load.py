@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from spec_support import ROW, Write, desired, refused, spec
 
-from reconciler.errors import SpecError, UsageError
+from reconciler.errors import Problem, SpecError, UsageError
 from reconciler.spec.config import find_root
 from reconciler.spec.load import load
 
@@ -122,7 +122,8 @@ def test_odd_rows_are_a_warning_because_servers_differ(write: Write) -> None:
     root = write({"a.yaml": spec("a"), "b.yaml": spec("b"), "data/train.jsonl": ROW * 3})
     repository = load(["."], cwd=root)
     assert len(repository.desired) == 2
-    assert repository.warnings == ("data/train.jsonl: line 3: the file ends after 3 rows, but at least 10 are needed",)
+    said = "the file ends after 3 rows, but at least 10 are needed"
+    assert repository.warnings == (Problem("data/train.jsonl", 3, 0, said),)
 
 
 def test_models_that_policy_does_not_allow_are_refused(write: Write) -> None:
