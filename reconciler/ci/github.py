@@ -192,9 +192,11 @@ def _merged(found: object) -> Pull | None:
 
 def _refusal(answer: httpx.Response, found: object) -> HostError:
     status = answer.status_code
-    if status in (403, 429) and (answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers):
+    message = found.get("message") if isinstance(found, dict) else None
+    said = clean(message, 200) if isinstance(message, str) else ""
+    spent = answer.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in answer.headers
+    if status in (403, 429) and (spent or "rate limit" in said.lower()):
         return HostError("GitHub's rate limit is reached.", status=status)
-    said = found.get("message") if isinstance(found, dict) else None
-    words = f": {clean(said, 200)}" if isinstance(said, str) and said else ""
+    words = f": {said}" if said else ""
     hint = "Give the job permissions: contents: read, pull-requests: write." if status in (403, 404) else ""
     return HostError(f"GitHub answered {status}{words}", hint=hint, status=status)

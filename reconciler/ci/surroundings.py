@@ -18,6 +18,8 @@ _REPOSITORY = re.compile(r"[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+")
 _HOST = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 _URL = re.compile(rf"{_HOST.pattern}(/[A-Za-z0-9_./-]*)?")
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
+_PULL_REQUEST = ("pull_request", "pull_request_review", "pull_request_review_comment")
+"""Events that check out what a pull request proposes."""
 GITHUB = "https://github.com"
 API = "https://api.github.com"
 
@@ -26,7 +28,7 @@ API = "https://api.github.com"
 class Surroundings:
     """Where a run takes place.
 
-    ``event`` is empty outside of GitHub. ``pull_request`` is a number, for that event only; ``merged`` says that the
+    ``event`` is empty outside of GitHub. ``pull_request`` is a number, for its events only; ``merged`` says that the
     event is its merge, ``fork`` that it comes from another repository, ``branch`` is the one it goes to and ``base``
     that one's commit. ``commit`` is the one that people know: a pull request's own, not the merge that GitHub tries,
     which is ``tried``. ``workflow`` is the file in this repository whose ``job`` runs. ``output`` and ``summary`` are
@@ -58,7 +60,7 @@ class Surroundings:
     @property
     def proposed(self) -> bool:
         """Whether what is checked out is only proposed: nobody has approved it yet."""
-        return self.event == "pull_request" and not self.merged
+        return self.event in _PULL_REQUEST and not self.merged
 
     @property
     def applied_branch(self) -> str:
@@ -110,7 +112,7 @@ def read_surroundings(env: Mapping[str, str], payload: bytes | None) -> Surround
     """
     event = _payload(payload)
     name = env.get("GITHUB_EVENT_NAME", "")
-    pull = event.get("pull_request") if name in ("pull_request", "pull_request_target") else None
+    pull = event.get("pull_request") if name in _PULL_REQUEST else None
     pull = pull if isinstance(pull, dict) else {}
     number = pull.get("number")
     head, base = _dict(pull.get("head")), _dict(pull.get("base"))

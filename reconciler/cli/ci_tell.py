@@ -63,7 +63,7 @@ def _wide(run: Run) -> list[str]:
 def _comment(run: Run) -> int | None:
     """Keep the comment of a pull request up to date, where there is one and a token to do it with."""
     finished, around, mode = run.finished, run.around, run.settings.comment
-    if around.event != "pull_request" or around.pull_request is None or mode == "never":
+    if around.pull_request is None or mode == "never":
         return None
     if not finished.owner:
         raise HostError("Nothing says whose comment it would be.", hint="See the error; it has to be mended first.")

@@ -140,8 +140,12 @@ def test_pull_request_target_is_refused_with_an_explanation(repo: Repo, runner: 
     assert "on: pull_request" in done.err
 
 
-def test_a_pull_request_cannot_apply_until_it_is_merged(repo: Repo, runner: Runner) -> None:
-    assert "nobody has approved" in ci(repo, runner.pull_request(), "--command", "apply", code=64).err
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_review"])
+def test_a_pull_request_cannot_apply_until_it_is_merged(event: str, repo: Repo, runner: Runner) -> None:
+    assert (
+        "nobody has approved"
+        in ci(repo, runner.pull_request(GITHUB_EVENT_NAME=event), "--command", "apply", code=64).err
+    )
     merged = {"pull_request": {"number": 7, "merged": True}}
     ci(repo, runner.event("pull_request", merged), "--command", "apply")
 
@@ -217,6 +221,14 @@ def test_nothing_that_github_refuses_fails_a_run(repo: Repo, runner: Runner, sta
     assert "@everyone" not in runner.summary
     assert ("rate limit" in warning) is (status == 429)
     assert runner.outputs()["comment-id"] == ""
+
+
+def test_a_rate_limit_that_only_words_tell_is_no_lack_of_permissions(repo: Repo, runner: Runner, stand: Stand) -> None:
+    stand.fault = lambda method, _: 403 if method == "POST" else None
+    stand.words = "You have exceeded a secondary rate limit."
+    ci(repo, runner.pull_request())
+    assert "rate limit is reached" in runner.summary
+    assert "permissions" not in runner.summary
 
 
 def test_a_fault_that_passes_is_no_fault(repo: Repo, runner: Runner, stand: Stand) -> None:

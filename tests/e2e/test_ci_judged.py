@@ -86,9 +86,10 @@ def test_settings_that_did_not_change_are_no_news(repo: Repo, runner: Runner, st
     assert runner.outputs()["offline"] == "false"
 
 
-def test_a_pull_request_does_not_choose_who_gets_the_key(repo: Repo, runner: Runner, stand: Stand) -> None:
+@pytest.mark.parametrize("event", ["pull_request", "pull_request_review", "pull_request_review_comment"])
+def test_a_pull_request_does_not_choose_who_gets_the_key(event: str, repo: Repo, runner: Runner, stand: Stand) -> None:
     repo.write("reconciler.yaml", evil(stand))
-    ci(repo, runner.pull_request())
+    ci(repo, runner.pull_request(GITHUB_EVENT_NAME=event))
     assert stolen(stand) == []
     assert runner.outputs()["create"] == "1"
     assert "on <code>local</code>" in stand.bodies()[0]

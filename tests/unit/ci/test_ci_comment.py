@@ -95,5 +95,11 @@ def test_a_refused_plan_is_shown_once_with_its_reason() -> None:
     assert "[!CAUTION]" in text
 
 
+def test_a_long_plan_is_whole_in_the_summary() -> None:
+    diff = tuple(Difference(f"hyperparameters.{n}", "0.0001", "0.0002") for n in range(3))
+    changes = [Change(f"job-{n}", Action.CREATE, "no job of this revision yet", diff=diff) for n in range(1000)]
+    assert "too many to show here" not in summary(finished(*changes), [])
+
+
 def test_a_note_to_reviewers_is_in_the_summary() -> None:
     assert "> no comment" in summary(finished(), ["no comment"])
