@@ -20,6 +20,9 @@ from reconciler.server.uploads import too_large
 log = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/healthz"})
+_READING = frozenset({"GET", "HEAD"})
+_OWN_SITES = frozenset({"none", "same-origin"})
+"""What a browser says of a request that no other site's page made; nothing but a browser says anything."""
 _FILES = "/v1/files"
 _PARTS = re.compile(r"/v1/uploads/[^/]+/parts")
 _FORM_ROOM = 64 * 1024
@@ -63,6 +66,8 @@ class Guard:
         return self._settings.max_body
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
+        if scope["method"] not in _READING and headers.get("sec-fetch-site", "none") not in _OWN_SITES:
+            raise Problem(403, "A page of another site may not ask for changes here.", code="cross_site")
         key = self._settings.api_key
         if key is None or scope["path"] in _OPEN:
             return

@@ -49,6 +49,7 @@ class Desk:
         self.title = title
         self._watch, self._asking, self._history = watch, asking, history
         self._rewrite, self._fixed = rewrite, fixed
+        self._made: tuple[str, Document] = "", {}
         self._jobs = Jobs(client, lambda: watch.seen.observed if watch.seen else Observed())
 
     async def version(self) -> str:
@@ -56,7 +57,8 @@ class Desk:
         seen = self._watch.seen
         running = seen is not None and any(job.status == "running" for job in seen.observed.jobs)
         beat = int(time.monotonic() / _PULSE) if running else 0
-        return f"{self._watch.pulse.looked_at or 0:.3f}.{self._history.count}.{beat}"
+        open_ = len(self._asking.open)
+        return f"{self._watch.pulse.looked_at or 0:.3f}.{self._history.count}.{open_}.{beat}"
 
     async def jobs(self, query: Query) -> Listing:
         """Return jobs of ours."""
@@ -75,13 +77,20 @@ class Desk:
         raise UsageError(f"{job_id} follows its spec.", hint=f"To {verb} it, change the state of the spec.")
 
     async def overview(self) -> Document:
-        """Return every spec, what waits for approval, and what is wrong."""
+        """Return every spec, what waits for approval, and what is wrong; made once for all who look."""
+        version = await self.version()
+        if self._made[0] != version:
+            self._made = version, await self._overview()
+        return self._made[1]
+
+    async def _overview(self) -> Document:
         seen = self._watch.seen
         if seen is None:
             return {"looked": False, "failed": self._watch.pulse.failed}
         bound = bind(seen.snapshot.repository.desired, seen.observed)
         progress = await self._jobs.progress(job for job in bound.values() if job)
         changes = {change.name: change for change in reversed(seen.plan.changes)}
+        held = {each.change: each.reason for each in seen.held}
         gone = [change for change in seen.plan.changes if change.name not in bound]
         return {
             "looked": True,
@@ -89,7 +98,7 @@ class Desk:
             "problems": [*seen.snapshot.problems, *seen.limits, *seen.plan.warnings],
             "fixed": self._fixed,
             "specs": [
-                self._row(spec, bound[spec.name], changes.get(spec.name), seen, progress)
+                self._row(spec, bound[spec.name], changes.get(spec.name), held, progress)
                 for spec in seen.snapshot.repository.desired
             ],
             "gone": [change_json(change) for change in gone],
@@ -101,12 +110,11 @@ class Desk:
         spec: Desired,
         job: ObservedJob | None,
         change: Change | None,
-        seen: Seen,
+        held: Mapping[Change, str],
         progress: Mapping[str, Document],
     ) -> dict[str, Any]:
         step = progress.get(job.id, {}) if job else {}
         base = spec.model
-        held = next((held.reason for held in seen.held if held.change == change), "")
         return {
             "name": spec.name,
             "desired": spec.state,
@@ -119,8 +127,8 @@ class Desk:
             "step": step.get("step"),
             "total_steps": step.get("total_steps"),
             "loss": step.get("train_loss"),
-            "change": change_json(change) if change else None,
-            "held": held,
+            "change": {"action": str(change.action), "reason": change.reason} if change else None,
+            "held": held.get(change, "") if change else "",
         }
 
     def _waiting(self, seen: Seen) -> dict[str, Any]:
@@ -149,7 +157,8 @@ class Desk:
         progress = await self._jobs.progress([job] if job else [])
         jobs = {each.id: each for each in (*seen.observed.by_name.get(name, ()), *((job,) if job else ()))}
         return {
-            **self._row(spec, job, change, seen, progress),
+            **self._row(spec, job, change, {each.change: each.reason for each in seen.held}, progress),
+            "change": change_json(change) if change else None,
             "fixed": self._fixed,
             "waits": bool(change and change.buys and bought(change) in self._asking.open),
             "text": await asyncio.to_thread(_text, repository.root / spec.source.file, spec.source.line),

@@ -18,10 +18,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
 from program import chat, environment
 
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
+_PATIENCE = 30_000
+"""Milliseconds: a machine that does much else at once is slow."""
 _REPORT = """addEventListener("securitypolicyviolation", (e) => console.error(`violated: ${e.violatedDirective}`))"""
 _UNREACHABLE = re.compile(r"net::ERR_|status of (401|502)")
 
@@ -60,7 +62,7 @@ class Seen:
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.wrong.append(f"{message.type}: {message.text}")
+            self.wrong.append(f"{message.type}: {message.text} {message.location['url']}")
 
     def _alarmed(self, dialog: Dialog) -> None:
         self.wrong.append(f"dialog: {dialog.message}")
@@ -85,16 +87,20 @@ def looking(browser: Browser, url: str, *, width: int = 1440, height: int = 900,
     """Open a window of its own, and insist at the end that nothing went wrong in it."""
     scheme: Any = "dark" if dark else "light"
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_PATIENCE)
+    expect.set_options(timeout=_PATIENCE)
     parts = urlsplit(url)
     seen = Seen(context.new_page(), f"{parts.scheme}://{parts.netloc}")
     seen.listen()
     try:
         seen.page.goto(url)
         yield seen
+    except BaseException as error:
+        error.add_note(f"What the page did wrong until then: {seen.wrong}\n{seen.page.locator('body').inner_text()}")
+        raise
     finally:
         context.close()
-    assert seen.wrong == []
+    assert seen.wrong == [], seen.wrong
 
 
 @dataclass

@@ -41,13 +41,16 @@ export class Live {
       return;
     }
     this.busy = true;
-    do {
-      this.again = false;
-      const rest = this.last + LEAST - performance.now();
-      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
-      this.last = performance.now();
-      await this.refresh();
-    } while (this.again);
-    this.busy = false;
+    try {
+      do {
+        this.again = false;
+        const rest = this.last + LEAST - performance.now();
+        if (rest > 0) await new Promise((resolve) => setTimeout(resolve, rest));
+        this.last = performance.now();
+        await this.refresh();
+      } while (this.again);
+    } finally {
+      this.busy = false;
+    }
   }
 }

@@ -51,7 +51,6 @@ function open() {
   }
   page.cameFromList = before instanceof Jobs;
   page.reload = refresh;
-  page.tell = trouble;
   const tab = TABS.find(([, hash]) => hash !== "#/" && location.hash.startsWith(hash)) ?? TABS[1];
   for (const link of find("tabs").children) {
     if (link.getAttribute("href") === tab[1]) link.setAttribute("aria-current", "page");
@@ -68,6 +67,7 @@ async function refresh() {
     await shown.refresh();
     fresh = Date.now() / 1000;
     if (shown === page) {
+      if (!page.element.isConnected) main.replaceChildren(page.element); // what was not there is there now
       document.title = `${page.title} · reconciler`;
       trouble("");
     }

@@ -39,6 +39,7 @@ export class Specs {
     this.chips = h("div", { class: "chips", role: "group", "aria-label": "What comes next" });
     this.count = h("p", { class: "count", role: "status" });
     this.problems = h("ul", { class: "card problems", hidden: true, "aria-label": "Problems" });
+    this.note = h("p", { class: "trouble", role: "alert", hidden: true });
     this.waiting = h("section", { class: "card approval", hidden: true });
     this.empty = h("div", { class: "empty" }, "Looking at the server for the first time…");
     const heads = [["Name"], ["Wanted"], ["Job"], ["Progress"], ["Loss", "n"], ["Next"], ["Time", "n"]];
@@ -48,7 +49,7 @@ export class Specs {
       this.body);
     this.element = h("div", { class: "page" },
       h("h1", { class: "unseen" }, "Specs"),
-      this.problems, this.waiting,
+      this.note, this.problems, this.waiting,
       h("div", { class: "filters" }, this.search, this.chips),
       this.count,
       h("div", { class: "card table" }, this.table, this.empty));
@@ -107,10 +108,12 @@ export class Specs {
   async approve(changes, price) {
     const runs = changes.length === 1 ? "1 run" : `${changes.length} runs`;
     if (!(await confirm(`Start ${runs}?`, `Start ${runs}`, { detail: price ? `It costs ${price}.` : "A run that has been started cannot be undone." }))) return;
+    this.note.hidden = true;
     try {
       await data.approve(changes.map((change) => [change.name, change.revision]));
     } catch (error) {
-      this.tell(error.message);
+      text(this.note, error.message);
+      this.note.hidden = false;
     }
     this.reload();
   }

@@ -228,6 +228,16 @@ def test_the_right_key_is_let_in_in_both_forms(serve: Serve, tmp_path: Path, hea
     assert client.get("http://test/healthz").status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 404), ("none", 404)]
+)
+def test_a_page_of_another_site_changes_nothing(client: TestClient, site: str, status: int) -> None:
+    headers = {"Sec-Fetch-Site": site}
+    refusal(client.post("fine_tuning/jobs/ftjob-1/cancel", headers=headers), status)
+    refusal(client.delete("files/file-1", headers=headers), status)
+    assert client.get("models", headers=headers).status_code == 200
+
+
 def test_a_fault_of_the_server_keeps_the_shape_and_tells_nothing(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
