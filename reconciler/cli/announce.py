@@ -1,12 +1,10 @@
-"""How others hear of a watch: its health, its numbers, the news it sends. And how it hears of the ends of jobs."""
+"""How others hear of a watch: its health and its numbers. And how it hears of the ends of jobs."""
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reconciler.api.answers import Reply
@@ -19,15 +17,11 @@ from reconciler.cli.session import Session
 from reconciler.errors import ApiError
 from reconciler.report.escape import clean
 from reconciler.watch.engine import Watch
-from reconciler.watch.notify import TEMPLATE_VARIABLE, Notifier, apprise
-from reconciler.watch.voice import Write
 
 if TYPE_CHECKING:
     from reconciler.watch.ear import Ear
     from reconciler.watch.metrics import Metrics
 
-_LAST_WORDS = 10.0
-"""Seconds in which the last news is sent."""
 _LONGEST_LOOK = 1800.0
 """Seconds after which a look that has not ended is taken to hang: a large upload takes its time."""
 
@@ -52,27 +46,6 @@ class WatchClient(Client):
             if self.count is not None:
                 self.count(method, status)
         return reply
-
-
-@asynccontextmanager
-async def notifying(urls: str, owner: str, kinds: Collection[str], digest: float) -> AsyncIterator[Write]:
-    """Send news to addresses as long as the block lasts; what is left at its end is sent, too."""
-    SECRETS.add(urls.split())
-    notifier = Notifier(
-        apprise(urls),
-        owner,
-        kinds=kinds,
-        digest=digest,
-        template=os.environ.get(TEMPLATE_VARIABLE) or "$message",
-    )
-    task = asyncio.create_task(notifier.run())
-    try:
-        yield lambda message, level, fields: notifier.hear(clean(SECRETS.redact(message)), level, fields)
-    finally:
-        task.cancel()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_WORDS):
-                await notifier.flush()
 
 
 def metrics_of(session: Session) -> Metrics | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import (
     AsyncExitStack,
     asynccontextmanager,
@@ -18,8 +18,9 @@ import click
 
 from reconciler.apply.world import World
 from reconciler.cache import Cache
-from reconciler.cli.announce import WatchClient, ear_of, metrics_of, notifying
+from reconciler.cli.announce import WatchClient, ear_of, metrics_of
 from reconciler.cli.attended import at_a_terminal, ending, listen, pose, write
+from reconciler.cli.notifying import notify_options, notifying
 from reconciler.cli.options import Where, Which, where_options, which_options
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.session import LOCAL, STATE, Session, choose_server, connect, owner_for, run_async
@@ -31,16 +32,16 @@ from reconciler.observe.state import Observed
 from reconciler.report.escape import clean
 from reconciler.spec.config import find_root
 from reconciler.spec.load import Repository
+from reconciler.spec.notifications import Event
 from reconciler.watch.asking import Asking
 from reconciler.watch.branch import Branch, Ref, clone_directory
 from reconciler.watch.engine import Level, Terms, Watch
 from reconciler.watch.history import History
 from reconciler.watch.lock import only_one
 from reconciler.watch.notice import Notice
-from reconciler.watch.notify import KINDS, URLS_VARIABLE
 from reconciler.watch.snapshot import Pinned, Snapshot, Source
 from reconciler.watch.tempo import Tempo
-from reconciler.watch.voice import Voice, Write
+from reconciler.watch.voice import Voice
 from reconciler.watch.worktree import WorkTree
 
 _SHORTEST_LOCAL = 0.5
@@ -61,10 +62,10 @@ class _Asked:
     ref: str
     listen: str | None
     ui: bool
-    notify: tuple[str, ...]
-    digest: float
     looks: int | None
     dashboard: bool | None
+    notify: tuple[Event, ...] | None
+    notify_digest: float
 
     @property
     def terms(self) -> Terms:
@@ -111,17 +112,11 @@ class _Asked:
 )
 @click.option("--ui", is_flag=True, help="Serve a dashboard too, at --listen or else at 127.0.0.1:8766.")
 @click.option(
-    "--notify",
-    multiple=True,
-    type=click.Choice(KINDS),
-    help="Which news go to the addresses of RECONCILER_NOTIFY; default: all. May be repeated.",
-)
-@click.option("--digest", type=click.FloatRange(0), default=0.0, metavar="MINUTES", help="One message covers so long.")
-@click.option(
     "--dashboard/--no-dashboard",
     default=None,
     help="A live table with keys instead of lines.  [default: at a terminal, with reconciler[dashboard] installed]",
 )
+@notify_options
 @click.option("--looks", type=click.IntRange(1), metavar="N", help="End after so many looks.")
 def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401 - what _Asked says
     """Follow the specs and the server, and converge, until interrupted: saved files are acted on at once.
@@ -141,21 +136,12 @@ def command(where: Where, which: Which, **options: Any) -> None:  # noqa: ANN401
 async def _watch(where: Where, which: Which, asked: _Asked) -> None:
     history = History(lambda text: clean(SECRETS.redact(text)))
     shown = wanted(asked.dashboard)
-    hearers: list[Write] = [history.hear if shown else history.before(write)]
-
-    def tell(message: str, level: str, fields: Mapping[str, Any]) -> None:
-        for hear in hearers:
-            hear(message, level, fields)
-
-    voice = Voice(tell)
+    voice = Voice(history.hear if shown else history.before(write))
     async with AsyncExitStack() as stack:
         specs = await stack.enter_async_context(_specs(where, asked))
         snapshot = specs.first
         cache = stack.enter_context(closing(Cache(specs.state / "cache.db")))
         session = await stack.enter_async_context(connect(where, snapshot.repository, cache, voice, WatchClient))
-        if urls := os.environ.get(URLS_VARIABLE, ""):
-            kinds = asked.notify or KINDS
-            hearers.append(await stack.enter_async_context(notifying(urls, session.owner, kinds, asked.digest * 60)))
         bench = _Bench(session, where, which, voice)
         follows = asked.terms.level is not Level.HEAL
         terms = asked.terms
@@ -167,6 +153,7 @@ async def _watch(where: Where, which: Which, asked: _Asked) -> None:
         metrics = metrics_of(session) if asked.listen or asked.ui else None
         source = specs.source if follows else Pinned(snapshot)
         watch = Watch(source, bench, terms, asking, voice, meter=metrics)
+        watch.hear = await stack.enter_async_context(notifying(asked.notify, asked.notify_digest, session, voice))
         notice = Notice(specs.files if follows else list, watch.stirred, lambda why: _unable(voice, why))
         stack.push_async_callback(notice.close)
         voice.say(_beginning(session, terms), event="start")

@@ -16,6 +16,7 @@ from reconciler.spec import documents
 from reconciler.spec.documents import Path
 from reconciler.spec.faults import did_you_mean, dotted, faults
 from reconciler.spec.model import FLAT, IN_WORDS, OneLine, Section, Spec
+from reconciler.spec.notifications import Notifications
 from reconciler.spec.overlay import merge
 from reconciler.spec.policy import CURRENCY, Policy
 from reconciler.spec.remote import git_remote
@@ -163,6 +164,9 @@ class Config(Section):
         default={}, description="Environments by name, chosen on the command line."
     )
     policy: Annotated[Limits, Field(description="The limits of this repository.")] = Policy()
+    notifications: Annotated[Notifications, Field(description="The words of what a watch tells people.")] = (
+        Notifications()
+    )
 
     def within(self, environment: str | None) -> Config:
         """Return the settings as they are in one environment.

@@ -31,7 +31,7 @@ from reconciler.errors import (
 )
 from reconciler.loop import Reconciler
 from reconciler.observe.state import Observed
-from reconciler.plan.drift import find_drift
+from reconciler.plan.drift import Drift, find_drift
 from reconciler.plan.model import Plan
 from reconciler.spec.load import Repository
 from reconciler.watch.asking import Asking
@@ -82,13 +82,21 @@ class Pulse:
 
 @dataclass(frozen=True)
 class Seen:
-    """What a look came to: what the specs said, what was on the server, what is to be done, and what of it is held."""
+    """What a look came to: what the specs said, what was on the server, what is to be done, and what of it is held.
+
+    ``outcomes`` are what became of the rest, ``failures`` how many looks since saw nothing, and ``failed`` why.
+    ``drift`` is looked for unless specs are followed: then an edited state may be all that there is to it.
+    """
 
     snapshot: Snapshot
     observed: Observed
     plan: Plan
     held: tuple[Held, ...] = ()
     limits: tuple[str, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    failures: int = 0
+    failed: str = ""
 
 
 class Bench(Protocol):
@@ -105,8 +113,15 @@ async def _nothing() -> None:
     pass
 
 
+def _unheard(_: Seen) -> None:
+    pass
+
+
 class Watch:
-    """Watches until stopped. ``clock`` is monotonic, in seconds; ``chance`` gives numbers in [0, 1)."""
+    """Watches until stopped. ``clock`` is monotonic, in seconds; ``chance`` gives numbers in [0, 1).
+
+    ``hear`` may be set: it is told what each look came to.
+    """
 
     def __init__(
         self,
@@ -135,6 +150,7 @@ class Watch:
         self._hurried = False
         self.pulse = Pulse()
         self.seen: Seen | None = None
+        self.hear: Callable[[Seen], None] = _unheard
         self.resting = False
 
     # From outside
@@ -217,14 +233,18 @@ class Watch:
         if self._voice.jobs(view.observed) or edited or self._hurried:
             self._changed_at, self._hurried = now, False
         self._repository = snapshot.repository
-        self.seen = Seen(snapshot, view.observed, view.plan, limits=view.plan.unsafe)
+        level = self._terms.level
+        drifts = level is Level.OBSERVE or (level is Level.HEAL and view.plan.has_changes)
+        drift = find_drift(reconciler.desired, view.observed, now) if drifts else ()
+        self.seen = Seen(snapshot, view.observed, view.plan, limits=view.plan.unsafe, drift=drift)
         self._meter.saw(reconciler, view.plan, view.observed)
-        if self._terms.level is Level.OBSERVE:
-            self._voice.drift(find_drift(reconciler.desired, view.observed, now))
+        if level is Level.OBSERVE:
+            self._voice.drift(drift)
         else:
-            if await self._apply(snapshot, reconciler, view):
+            if await self._apply(self.seen, reconciler, view):
                 self._changed_at = reconciler.now()
             await self._nudge(reconciler, view.observed)
+        self.hear(self.seen)
         return self._pause(snapshot, view.observed, reconciler.now())
 
     def _reconciler(self, snapshot: Snapshot) -> Reconciler:
@@ -240,6 +260,8 @@ class Watch:
         self.pulse.failed = str(error)
         tempo = self._terms.tempo
         self._voice.failure(error, tempo.interval)
+        if self.seen is not None:
+            self.hear(replace(self.seen, failures=self._failures, failed=str(error)))
         if isinstance(error, NotAuthenticated | NotPermitted):
             return tempo.interval
         asked = error.retry_after if isinstance(error, RateLimited) else None
@@ -254,21 +276,22 @@ class Watch:
             pauses.append(max(tempo.shortest, until - self._clock()))
         return min(pauses)
 
-    async def _apply(self, snapshot: Snapshot, reconciler: Reconciler, view: View) -> bool:
+    async def _apply(self, seen: Seen, reconciler: Reconciler, view: View) -> bool:
         """Do what may be done now, and return whether anything was."""
         specs = World.index(reconciler.desired)
         full, refused = self._within_policy(reconciler, view)
         self._experience.forget_all_but(full)
         limits = Limits(self._asking.approved, self._terms.max_create, refused)
         plan, held = restrain(full, specs, self._experience, limits, self._clock())
-        self.seen = Seen(snapshot, view.observed, full, tuple(held), view.plan.unsafe)
+        self.seen = seen = replace(seen, plan=full, held=tuple(held))
         self._voice.stuck(full)
         self._voice.held(held)
         self._asking.about(full.changes)
         if not (plan.has_changes or any(access.acts for access in plan.access)):
             return False
-        world = self._bench.world(snapshot.repository, view.observed)
+        world = self._bench.world(seen.snapshot.repository, view.observed)
         outcomes = await execute(world, plan)
+        self.seen = replace(seen, outcomes=tuple(outcomes))
         self._experience.learn(outcomes, world.run.lacking, specs, self._clock())
         self._voice.outcomes(outcomes)
         self._meter.did(outcomes)

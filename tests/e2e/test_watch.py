@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -198,39 +196,6 @@ def test_a_webhook_shows_an_end_at_once(tmp_path: Path) -> None:
     finally:
         _end(served, signal.SIGTERM)
         served.communicate()
-
-
-@pytest.mark.slow
-def test_news_is_sent_once(tmp_path: Path, server: Recording) -> None:
-    got: list[str] = []
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            got.append(json.loads(self.rfile.read(int(self.headers["content-length"])))["message"])
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None: ...
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as inbox:
-        threading.Thread(target=inbox.serve_forever, daemon=True).start()
-        url = f"json://user:hidden-word@127.0.0.1:{inbox.server_address[1]}"
-        repo = Repo.make(tmp_path / "repo", server.url, RECONCILER_NOTIFY=url)
-        repo.spec("a")
-        repo.spec("b", model="simulated-fail")
-        with watching(repo, "--auto-approve") as watch:
-            watch.until("a: succeeded")
-            watch.until("b is blocked")
-            result = watch.end()
-        inbox.shutdown()
-    lines = "\n".join(got).splitlines()
-    assert [sum(words in line for line in lines) for words in ("a: succeeded", "b: failed", "b is blocked")] == [
-        1,
-        1,
-        1,
-    ]
-    assert not any("running" in line for line in lines)
-    assert "hidden-word" not in result.said
 
 
 def test_without_a_terminal_and_a_word_nothing_is_bought(tmp_path: Path, server: Recording) -> None:
