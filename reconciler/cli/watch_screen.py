@@ -82,7 +82,11 @@ async def on_screen(
     app = Dashboard(watch, asking, history, desk)
     if colour is not None:
         os.environ["NO_COLOR"] = colour  # Textual takes it away; what is printed afterwards honours it, too
+    loop = asyncio.get_running_loop()
+    factory = loop.get_task_factory()
     showing = asyncio.create_task(app.run_async())
+    await asyncio.sleep(0)
+    loop.set_task_factory(factory)  # Textual starts every task at once, also those that are not its own
     showing.add_done_callback(lambda _: watch.stop())
     try:
         yield

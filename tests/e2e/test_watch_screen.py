@@ -176,3 +176,12 @@ def test_what_ends_a_watch_ends_its_dashboard(repo: Repo) -> None:
         shown.until("Going on trying", "errors 1")
         terminal.type("q")
         assert terminal.end() == 0
+
+
+def test_a_watch_that_cannot_begin_says_why_on_a_terminal_in_order(tmp_path: Path) -> None:
+    with recording(tmp_path / "keyed", key="k-1") as keyed:
+        repo = Repo.make(tmp_path / "repo2", keyed.url, OPENAI_API_KEY="k-2")
+        with screen(repo, "watch") as terminal:
+            assert terminal.end() == 1
+    left = terminal.text.rindex("\x1b[?1049l")
+    assert "key" in terminal.text[left:]

@@ -154,9 +154,11 @@ async def test_a_spec_without_a_job_says_why_it_has_none() -> None:
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 async def test_quitting_ends_the_watch(key: str) -> None:
     play = classic()
-    async with opened(play) as (_, pilot):
-        await pilot.press(key)
-        assert play.ended == 1
+    async with opened(play) as (app, pilot):
+        await pilot.press("question_mark")
+        await shows(app, pilot, "Keys")
+        await pilot.press("ctrl+c" if key == "ctrl+c" else "escape", key)
+        assert play.ended == (2 if key == "ctrl+c" else 1)
 
 
 async def test_hostile_words_are_shown_as_text() -> None:
