@@ -49,7 +49,7 @@ class Transport:
                 follow_redirects=False,
             )
         except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
-            raise _unusable(error) from None
+            raise unusable(error) from None
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -134,8 +134,11 @@ class Transport:
         return failure
 
 
-def _unusable(error: Exception) -> UsageError:
-    """Say what of the environment is at fault. A proxy's address is not quoted: it may hold a password."""
+def unusable(error: Exception) -> UsageError:
+    """Say what of the environment keeps an HTTP client from being made.
+
+    A proxy's address is not quoted: it may hold a password.
+    """
     if isinstance(error, OSError):
         return UsageError(
             f"The certificates of authorities cannot be read: {error.strerror or error}.",

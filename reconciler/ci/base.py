@@ -54,10 +54,11 @@ def read_base(start: Path, environment: str | None, around: Surroundings, named:
     try:
         with checkout(root, around) as git:
             commit = _commit(git, around, named)
-            if (head := git.commit("HEAD")) and git.tracks(head, _STATE):
+            names = git.names(head) if (head := git.commit("HEAD")) else []
+            if state := next((name for name in names if name.casefold() == _STATE), None):
                 raise UsageError(
-                    f"{_STATE}/ is in git: what is cached there could hide what a pull request does.",
-                    hint=f"Take it out: git rm -r --cached {_STATE}",
+                    f"{state}/ is in git: what is cached there could hide what a pull request does.",
+                    hint=f"Take it out: git rm -r --cached {state}",
                 )
             home, settings = _settings(git, root, start, commit, around)
             inside = git.prefix.rstrip("/") or "."

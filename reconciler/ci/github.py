@@ -17,6 +17,7 @@ from urllib.parse import quote
 import httpx
 
 from reconciler import __version__
+from reconciler.api.transport import trust, unusable
 from reconciler.errors import HostError
 from reconciler.report.escape import clean
 
@@ -71,17 +72,19 @@ class GitHub:
         self.owner = repository.partition("/")[0]
         self._repository = f"/repos/{repository}"
         self._sleep = sleep
-        self._http = httpx.Client(
-            base_url=api_url,
-            transport=transport,
-            timeout=_TIMEOUT,
-            headers={
-                "Accept": "application/vnd.github+json",
-                "Authorization": f"Bearer {token}",
-                "User-Agent": f"reconciler/{__version__}",
-                "X-GitHub-Api-Version": "2022-11-28",
-            },
-        )
+        headers = {
+            "Accept": "application/vnd.github+json",
+            "Authorization": f"Bearer {token}",
+            "User-Agent": f"reconciler/{__version__}",
+            "X-GitHub-Api-Version": "2022-11-28",
+        }
+        try:
+            self._http = httpx.Client(
+                base_url=api_url, transport=transport, verify=trust(api_url), timeout=_TIMEOUT, headers=headers
+            )
+        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+            fault = unusable(error)
+            raise HostError(fault.message, hint=fault.hint) from None
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +164,7 @@ class GitHub:
     def _once(self, method: str, path: str, body: Body | None, params: Params | None) -> Any:  # noqa: ANN401
         try:
             answer = self._http.request(method, path, params=params, json=body)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise HostError(f"GitHub did not answer: {type(error).__name__}.") from error
         try:
             found = answer.json() if answer.content else None

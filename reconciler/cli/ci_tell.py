@@ -9,6 +9,7 @@ import click
 
 from reconciler.ci.annotations import Annotation, annotate
 from reconciler.ci.comment import comment, marker
+from reconciler.ci.github import GitHub
 from reconciler.ci.outputs import output_text, outputs
 from reconciler.ci.sticky import keep
 from reconciler.ci.summary import LARGEST, summary
@@ -69,7 +70,6 @@ def _comment(run: Run) -> int | None:
         raise HostError("Nothing says whose comment it would be.", hint="See the error; it has to be mended first.")
     if not around.repository or not around.token:
         raise HostError("GITHUB_TOKEN is not set.", hint="Pass it in the step's env: ${{ github.token }}")
-    from reconciler.ci.github import GitHub  # noqa: PLC0415
 
     def render(previous: str) -> str:
         return SECRETS.redact(comment(finished, around, previous))

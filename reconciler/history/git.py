@@ -110,9 +110,9 @@ class Git:
         head = self._ask("cat-file", "commit", _checked(commit)).partition("\n\n")[0]
         return [line.removeprefix("parent ") for line in head.splitlines() if line.startswith("parent ")]
 
-    def tracks(self, commit: str, path: str) -> bool:
-        """Whether a commit has anything at or below a path."""
-        return bool(self._ask("ls-tree", _checked(commit), "--", path))
+    def names(self, commit: str) -> list[str]:
+        """Return what a commit has in this very directory: files, and directories."""
+        return self._ask("ls-tree", "-z", "--name-only", _checked(commit)).split("\0")[:-1]
 
     def tip(self, branch: str, env: Mapping[str, str]) -> str:
         """Ask the remote ``origin`` for the newest commit of a branch; ``env`` holds settings for git."""

@@ -223,6 +223,14 @@ def test_nothing_that_github_refuses_fails_a_run(repo: Repo, runner: Runner, sta
     assert runner.outputs()["comment-id"] == ""
 
 
+@pytest.mark.parametrize(
+    "env", [{"SSL_CERT_FILE": "/none"}, {"HTTP_PROXY": "x://y"}, {"GITHUB_API_URL": "https://a..b"}], ids=str
+)
+def test_surroundings_in_which_nobody_can_be_asked_fail_no_run(env: dict[str, str], repo: Repo, runner: Runner) -> None:
+    ci(repo, runner.pull_request(**{"GITHUB_API_URL": "https://127.0.0.1:9", **env}))
+    assert "No comment could be kept up to date" in runner.summary
+
+
 def test_a_rate_limit_that_only_words_tell_is_no_lack_of_permissions(repo: Repo, runner: Runner, stand: Stand) -> None:
     stand.fault = lambda method, _: 403 if method == "POST" else None
     stand.words = "You have exceeded a secondary rate limit."

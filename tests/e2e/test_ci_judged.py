@@ -133,11 +133,12 @@ def test_faults_in_its_own_settings_are_told_at_their_place(repo: Repo, runner: 
     assert any(line.startswith("::error file=reconciler.yaml,line=3") for line in errors)
 
 
-def test_a_cache_that_comes_with_a_pull_request_is_refused(repo: Repo, runner: Runner) -> None:
-    repo.write(".reconciler/cache.db", "x")
-    repo.git("add", "-f", ".reconciler/cache.db")
+@pytest.mark.parametrize("name", [".reconciler", ".Reconciler"])  # the same, where case does not count
+def test_a_cache_that_comes_with_a_pull_request_is_refused(name: str, repo: Repo, runner: Runner) -> None:
+    repo.write(f"{name}/cache.db", "x")
+    repo.git("add", "-f", f"{name}/cache.db")
     repo.git("commit", "-qm", "cache")
-    assert "git rm -r --cached .reconciler" in ci(repo, runner.pull_request(), code=64).err
+    assert f"git rm -r --cached {name}" in ci(repo, runner.pull_request(), code=64).err
 
 
 def test_a_base_that_is_not_here_is_an_error_that_says_what_to_do(repo: Repo, runner: Runner) -> None:
