@@ -14,7 +14,7 @@ from reconciler.cli.options import Where
 from reconciler.cli.say import logged
 from reconciler.cli.session import LOCAL, Session
 from reconciler.cli.watch_ui import rewriter
-from reconciler.errors import MissingExtra, UsageError
+from reconciler.errors import MissingExtra, ReconcilerError, UsageError
 from reconciler.watch.asking import Asking
 from reconciler.watch.engine import Watch
 from reconciler.watch.history import History
@@ -93,3 +93,5 @@ async def on_screen(
     finally:
         app.exit()
         await showing
+    if app.return_code:
+        raise ReconcilerError("The dashboard failed, and the watch ended with it.", hint="Use --no-dashboard.")

@@ -93,7 +93,8 @@ def _step(row: Row, facts: Facts) -> Span:
     steps = facts.of(row)
     if steps is None or steps.step is None:
         return "", ""
-    return (f"{steps.step}/{steps.total}" if steps.total else str(steps.step)), ""
+    step = steps.total if row.status == "succeeded" and steps.total else steps.step  # the last were not asked for
+    return (f"{step}/{steps.total}" if steps.total else str(step)), ""
 
 
 def _loss(row: Row, facts: Facts) -> Span:
@@ -177,10 +178,10 @@ class Layout:
 
     def _note(self, row: Row, facts: Facts) -> Span:
         words, style = clean(row.why, _LONGEST), "warn" if row.rank <= 1 else ""
-        if not words and "LAST EVENT" not in self._titles:
-            words, style = _told(row, facts)
         if "LEFT" not in self._titles and (left := _left(row, facts)[0]):
-            words = f"{left} left{'; ' if words else ''}{words}"
+            return f"{left} left{'; ' if words else ''}{words}", style
+        if not words and "LAST EVENT" not in self._titles:
+            return _told(row, facts)
         return words, style
 
 
