@@ -52,16 +52,22 @@ if TYPE_CHECKING:
 @click.option(
     "--executor",
     envvar="RECONCILER_EXECUTOR",
-    type=click.Choice(["local"]),
+    type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Where trl trains: on this machine.",
+    help="Where trl trains: on this machine, or on a Ray cluster.",
 )
 @click.option(
     "--gpus",
     envvar="RECONCILER_GPUS",
     metavar="N|device=I,J",
     help="GPUs of this machine to train on, one job each; 0 for none.  [default: all]",
+)
+@click.option(
+    "--ray-address",
+    envvar="RECONCILER_RAY_ADDRESS",
+    metavar="HOST:PORT",
+    help="The Ray cluster to train on.  [default: one is started here]",
 )
 @click.option(
     "--speed",
@@ -94,6 +100,7 @@ def command(  # noqa: PLR0913 - an option each
     models: Path | None,
     executor: str,
     gpus: str | None,
+    ray_address: str | None,
     speed: float,
     chaos: Path | None,
     webhook: str | None,
@@ -126,7 +133,7 @@ def command(  # noqa: PLR0913 - an option each
                 api_key=api_key,
                 graders=from_environment(os.environ),
                 models=models,
-                placement=Placement(executor=executor, gpus=gpus),
+                placement=Placement(executor=executor, gpus=gpus, ray_address=ray_address),
                 webhook=target,
                 chaos=rules,
                 front=_front(host, api_key) if ui else None,

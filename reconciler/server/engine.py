@@ -63,7 +63,7 @@ class Engine:
         self._wake.set()
         self._scheduler.join(patience)
         for worker in self._workers.values():
-            worker.stop()
+            worker.leave()
         for thread in [self._checker, *(worker.thread for worker in self._workers.values())]:
             if thread is not None:
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -121,6 +121,10 @@ class Engine:
                 with self._store.write() as db:
                     taken = lease.take(db, self._holder, self._clock())
                 self._ledger = Ledger(self._store, taken) if taken else None
+                if taken:
+                    with self._store.read() as db:
+                        wanted = jobs.by_status(db, "running")
+                    self.trainer.keep_only(wanted)
         elif self._is_due("renew", _RENEW_EVERY):
             with self._store.write(durable=False) as db:
                 lease.renew(db, self._ledger.lease, self._clock())
@@ -130,7 +134,7 @@ class Engine:
         """Another process trains now. What our workers still do is refused by the ledger."""
         self._ledger = None
         for worker in self._workers.values():
-            worker.stop()
+            worker.leave()
 
     def _is_due(self, what: str, every: float) -> bool:
         now = time.monotonic()
@@ -150,10 +154,10 @@ class Engine:
 
     def _start_waiting(self, ledger: Ledger) -> None:
         """Give free places to jobs: first those that ran when their process ended, then the queue."""
-        if not self._is_due("start", 0.0):
+        if len(self._workers) >= self._concurrency or not self._is_due("start", 0.0):
             return
         with self._store.read() as db:
-            waiting = jobs.by_status(db, "running") + jobs.by_status(db, "queued", 2 * self._concurrency)
+            waiting = jobs.by_status(db, "running") + jobs.queue(db, 2 * self._concurrency)
         for job_id in waiting:
             if len(self._workers) >= self._concurrency or self._stop.is_set():
                 return

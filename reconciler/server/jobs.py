@@ -15,6 +15,8 @@ from reconciler.server.documents import Document
 KEPT_CHECKPOINTS = 3
 """How many epochs' checkpoints of a job stay usable, and listed."""
 
+_OWNER = "reconciler.owner"
+"""The key in a job's metadata of who it is whose jobs share places fairly with others'."""
 _UNFINISHED = f"status IN ({', '.join(map(repr, lifecycle.UNFINISHED))})"
 """The condition of the index of jobs that may still train, in its words: so SQLite uses it."""
 
@@ -99,6 +101,25 @@ def by_status(db: sqlite3.Connection, status: str, limit: int = -1) -> list[str]
     sql = f"SELECT id FROM jobs WHERE status = ? AND {_UNFINISHED} ORDER BY seq LIMIT ?"  # noqa: S608 - our words
     rows = db.execute(sql, (status, limit))
     return [job_id for (job_id,) in rows]
+
+
+def queue(db: sqlite3.Connection, limit: int) -> list[str]:
+    """Return the ids of jobs that wait, in the order in which they get places: fair by owner.
+
+    An owner's n-th job comes after every job with which its own owner would have fewer in training. Among an owner's
+    own, ``priority`` in the metadata comes first, then age.
+    """
+    sql = f"""
+        WITH owned AS (
+            SELECT id, seq, status, ifnull(json_extract(document, '$.metadata."{_OWNER}"'), '') AS owner,
+                CAST(ifnull(json_extract(document, '$.metadata.priority'), 0) AS INTEGER) AS priority
+            FROM jobs WHERE status IN ('queued', 'running') AND {_UNFINISHED}
+        ), busy AS (SELECT owner, count(*) AS trains FROM owned WHERE status = 'running' GROUP BY owner)
+        SELECT id FROM owned LEFT JOIN busy USING (owner) WHERE status = 'queued' ORDER BY
+            row_number() OVER (PARTITION BY owner ORDER BY priority DESC, seq) + ifnull(trains, 0), seq
+        LIMIT ?
+        """  # noqa: S608 - our words
+    return [job_id for (job_id,) in db.execute(sql, (limit,))]
 
 
 def count_unfinished(db: sqlite3.Connection) -> int:

@@ -30,6 +30,7 @@ TRAINER_VARIABLE = "RECONCILER_TRAINER"
 MODELS_VARIABLE = "RECONCILER_MODELS"
 EXECUTOR_VARIABLE = "RECONCILER_EXECUTOR"
 GPUS_VARIABLE = "RECONCILER_GPUS"
+RAY_VARIABLE = "RECONCILER_RAY_ADDRESS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ async def open_local(
         placement=Placement(
             executor=os.environ.get(EXECUTOR_VARIABLE) or "local",
             gpus=os.environ.get(GPUS_VARIABLE) or None,
+            ray_address=os.environ.get(RAY_VARIABLE) or None,
         ),
     )
     trainer = os.environ.get(TRAINER_VARIABLE) or DEFAULT_TRAINER

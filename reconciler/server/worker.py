@@ -57,6 +57,10 @@ class Worker:
         """Ask the trainer to save and stop."""
         self._control.stop()
 
+    def leave(self) -> None:
+        """Ask the trainer to save and stop, unless what it trains outlives this process."""
+        self._control.leave()
+
     def _work(self) -> None:
         fault = None
         try:

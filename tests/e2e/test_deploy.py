@@ -44,6 +44,18 @@ def test_the_container_is_not_run_as_root_and_is_stopped_by_a_signal_the_watch_o
     assert "STOPSIGNAL SIGTERM" in CONTAINER
 
 
+def test_the_training_container_serves_to_all_who_have_the_key_not_as_root() -> None:
+    text = (ROOT / "deploy" / "Containerfile.train").read_text(encoding="utf-8")
+    default = re.search(r"^CMD (\[.*\])$", text, re.MULTILINE)
+    assert default is not None
+    words = json.loads(default[1])
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None
+    given = command.make_context(words[0], words[1:]).params
+    assert (given["trainer"], given["host"]) == ("trl", "0.0.0.0")
+    assert re.findall(r"^USER (\d+):", text, re.MULTILINE) == ["10001"]
+
+
 @pytest.mark.parametrize("well", [True, False])
 async def test_the_health_check_fails_exactly_where_the_watch_is_not_well(well: bool) -> None:
     found = re.search(r'CMD \["python", "-c", "(.*)"\]', CONTAINER)

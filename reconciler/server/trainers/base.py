@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -77,6 +77,7 @@ class Control:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._leave = False
 
     @property
     def stopping(self) -> bool:
@@ -87,8 +88,18 @@ class Control:
         """Sleep, or less where a stop is asked for; return whether it is."""
         return self._stop.wait(seconds)
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the engine ends, or another has taken over: what can train on without it may."""
+        return self._leave
+
     def stop(self) -> None:
         """Ask the trainer to stop; said by the engine."""
+        self._stop.set()
+
+    def leave(self) -> None:
+        """Ask the trainer to stop, unless what trains outlives the engine."""
+        self._leave = True
         self._stop.set()
 
 
@@ -153,13 +164,14 @@ class TrainingFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where runs are computed: ``local`` is this machine.
+    """Where runs are computed: on this machine (``local``) or on a cluster (``ray``).
 
-    ``gpus`` is how many of its GPUs, or ``device=0,2``; None takes all.
+    ``gpus`` is how many of this machine's, or ``device=0,2``; None takes all. ``ray_address`` None starts a cluster.
     """
 
     executor: str = "local"
     gpus: str | None = None
+    ray_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +238,9 @@ class Trainer(ABC):
         Raises:
             TrainingFailed: the job fails with this code. Any other exception fails it as ``server_error``.
         """
+
+    def keep_only(self, job_ids: Collection[str]) -> None:  # noqa: B027 - most have nothing that outlives them
+        """End whatever still trains for a job other than these; said once, before the first run."""
 
     def answer(self, question: Question) -> Iterator[Piece | End]:
         """Answer a question to a base, or to a model or checkpoint that was made here; the last is its end.

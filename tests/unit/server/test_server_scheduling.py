@@ -11,7 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from serving import SETTINGS, Serve, create, everything, reach, retrieve, story, upload, wait, wait_for_step
 
-from reconciler.server import lease
+from reconciler.server import jobs, lease
 from reconciler.server.engine import Engine
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
@@ -193,6 +193,18 @@ def test_no_more_jobs_train_at_once_than_allowed(engines: Engines, serve: Serve,
     for job_id in [create(client, file)["id"] for _ in range(8)]:
         reach(client, job_id, "succeeded")
     assert max(most) == 2
+
+
+def test_places_are_shared_fairly_by_owner_and_in_an_owners_own_order(store: Store) -> None:
+    wanted = [("a", 0), ("a", 0), ("a", 5), ("b", 0), ("", 0), ("c", 0), ("c", -1), ("b", 9)]
+    with store.write() as db:
+        for number, (owner, priority) in enumerate(wanted):
+            metadata = {"reconciler.owner": owner, "priority": str(priority)} if owner else None
+            document = {"id": f"{owner or 'nobody'}{number}", "status": "queued", "created_at": 1, "metadata": metadata}
+            jobs.insert(db, document)
+        db.execute("UPDATE jobs SET status = 'running' WHERE id = 'b3'")
+        assert jobs.queue(db, 10) == ["a2", "nobody4", "c5", "a0", "c6", "b7", "a1"]
+        assert jobs.queue(db, 2) == ["a2", "nobody4"]
 
 
 def test_a_long_run_keeps_about_five_hundred_steps(engines: Engines, serve: Serve, tmp_path: Path) -> None:

@@ -34,12 +34,17 @@ class Attempt:
             while (line := child.hear(_LOOK_EVERY)) is not None:
                 if line:
                     yield from self._told(Told.model_validate_json(line))
+                if control.leaving and child.leave():
+                    return
                 if control.stopping and not asked:
                     if not self._began:
                         return
                     child.tell("stop")
                     asked = True
             ended = True
+        except GeneratorExit:  # the engine lost its lease, or its disk: somebody goes on with the job
+            child.leave()
+            raise
         finally:
             code = child.end(patience=_GOING if ended else 0)
         if self.outcome == "stopped" and not (asked and code == 0):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import ryaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
 
 from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
@@ -44,6 +44,14 @@ class Rates(_Strict):
     reinforcement: Rate = _RATES["reinforcement"]
 
 
+class Resources(_Strict):
+    """What a job asks a cluster for: processors, bytes of memory, and up to one GPU (None: one if there are any)."""
+
+    gpus: Annotated[float, Field(ge=0, le=1)] | None = None
+    cpus: Count = 1
+    memory: ByteSize | None = None
+
+
 class Entry(_Strict):
     """A base model: where its weights are, and how it is trained.
 
@@ -70,6 +78,7 @@ class Entry(_Strict):
     micro_batch: Count = 8
     generations: Annotated[int, Field(ge=2)] = 8
     gradient_checkpointing: bool = False
+    resources: Resources = Resources()
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -94,6 +94,10 @@ class Child:
                     stream.close()
         return code
 
+    def leave(self) -> bool:
+        """It ends with the server: its input does."""
+        return False
+
     def last_words(self) -> str:
         """Return the last line that it printed to its standard error, cut."""
         try:

@@ -6,7 +6,7 @@ things and tells things line by line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -36,6 +36,9 @@ class Process(Protocol):
     def end(self, patience: float = 0) -> int:
         """End it, unless it ends by itself within ``patience`` seconds; return its exit code, negative for a signal."""
 
+    def leave(self) -> bool:
+        """Let it run on after the server, and return True; False where it cannot. One that is left is not ended."""
+
     def last_words(self) -> str:
         """Return the last line that it printed to its standard error, cut."""
 
@@ -59,7 +62,13 @@ class Executor(Protocol):
         """Lend a run a device for as long as the block lasts; None where a stop is asked for before one is free."""
 
     def start(self, order: Order, device: Device) -> Process:
-        """Start a run's process on a device; its order lies in the run's working directory, too."""
+        """Start a run's process on a device, or find the one that a server before this one left."""
+
+    def keep_only(self, job_ids: Collection[str]) -> None:
+        """End what a server before this one left for any other job."""
+
+    def close(self) -> None:
+        """Let go of it all; the server ends."""
 
 
 class LocalExecutor:
@@ -79,6 +88,12 @@ class LocalExecutor:
     def start(self, order: Order, device: Device) -> Process:
         """Start a subprocess."""
         return start_child(order, {**ENVIRONMENT, **visible([device])}, self._launcher)
+
+    def keep_only(self, job_ids: Collection[str]) -> None:
+        """Nothing outlives a server here."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def visible(devices: Sequence[Device]) -> Mapping[str, str]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
 from reconciler.api.types import Grader, TextSimilarityGrader
-from reconciler.errors import MissingExtra
+from reconciler.errors import MissingExtra, UsageError
 from reconciler.server import lifecycle
 from reconciler.server.graders.case import Case
 from reconciler.server.graders.grading import GraderRefused, Graders, parts
@@ -20,6 +20,7 @@ from reconciler.server.trainers.base import (
     Control,
     JobRefused,
     Note,
+    Placement,
     Progress,
     Trained,
     Trainer,
@@ -67,8 +68,9 @@ class TrlTrainer(Trainer):
             raise MissingExtra("What trains models", "train")
         catalogue = load_catalogue(options.catalogue or options.directory / FILE)
         threads = max(1, (os.cpu_count() or 1) // options.concurrency)
-        executor = LocalExecutor(choose(find_devices(), options.placement.gpus))
-        return cls(options.directory.absolute(), catalogue, Graders(options.graders), executor, threads=threads)
+        directory = options.directory.absolute()
+        executor = _executor(options.placement, directory)
+        return cls(directory, catalogue, Graders(options.graders), executor, threads=threads)
 
     @property
     def places(self) -> int | None:
@@ -153,6 +155,11 @@ class TrlTrainer(Trainer):
     def close(self) -> None:
         """End the process that answers."""
         self._sampler.close()
+        self._executor.close()
+
+    def keep_only(self, job_ids: Collection[str]) -> None:
+        """End what a cluster still trains for other jobs."""
+        self._executor.keep_only(job_ids)
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train in a process of its own, on a device of its own where there are GPUs.
@@ -256,3 +263,15 @@ class TrlTrainer(Trainer):
             integrations=[dict(each) for each in run.integrations],
             tracking=self._directory / "tracking",
         )
+
+
+def _executor(placement: Placement, directory: Path) -> Executor:
+    if placement.executor == "local":
+        if placement.ray_address:
+            raise UsageError("A Ray address goes with --executor ray.", hint="Leave it out to train on this machine.")
+        return LocalExecutor(choose(find_devices(), placement.gpus))
+    if placement.gpus:
+        raise UsageError("On a cluster each model's resources say how many GPUs.", hint="Leave --gpus out.")
+    from reconciler.server.trainers.trl.cluster import RayExecutor  # noqa: PLC0415 - only where it is asked for
+
+    return RayExecutor(directory, placement.ray_address)

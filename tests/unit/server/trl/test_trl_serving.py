@@ -34,8 +34,9 @@ models:
 class Served:
     """A server on a directory, with a client. ``kill`` ends it as a power cut would."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
+        self.options = options
         self.client = openai.OpenAI(api_key="none", base_url="http://unused", max_retries=2)
         self.start()
 
@@ -44,7 +45,10 @@ class Served:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
         environment = {**kept, "OMP_NUM_THREADS": "1", "HOME": str(self.directory)}
         self._process = subprocess.Popen(
-            [*command, "--directory", str(self.directory)], stdout=subprocess.PIPE, text=True, env=environment
+            [*command, "--directory", str(self.directory), *self.options],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

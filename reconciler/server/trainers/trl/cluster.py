@@ -1,0 +1,212 @@
+"""Training on a Ray cluster: one named, detached actor a job, which outlives the server. Loads Ray.
+
+The server's directory is one that all nodes have at the same path. What a job's process says goes into a file there,
+so a server that starts again finds the actor by its name, or else what it said before it ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import time
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import MissingExtra, UsageError
+from reconciler.server.graders.settings import PYTHON_VARIABLE, URL_VARIABLE
+from reconciler.server.trainers.base import Control
+from reconciler.server.trainers.trl.actor import ENDED, Actor, told_file
+from reconciler.server.trainers.trl.devices import Device
+from reconciler.server.trainers.trl.executor import ENVIRONMENT
+from reconciler.server.trainers.trl.order import Order, Told
+
+_SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "WANDB_MODE")
+"""Variables of the server's environment that its jobs have, too. Keys are not among them: Ray shows environments."""
+_PING_EVERY = 1.0
+_WAITS = 5.0
+_FREED = 15.0
+_KILLED = -9
+
+
+class RayExecutor:
+    """Asks a cluster for what each job's model needs. ``address`` None starts one here, which ends with the server.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        UsageError: no cluster answers.
+    """
+
+    places = None
+    here = ENVIRONMENT
+
+    def __init__(self, directory: Path, address: str | None) -> None:
+        if importlib.util.find_spec("ray") is None:
+            raise MissingExtra("Ray", "ray")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray  # noqa: PLC0415 - loads for a second
+
+        self._ray = ray
+        self._stays = address is not None
+        try:
+            ray.init(
+                address or "local",
+                namespace=f"reconciler-{hashlib.sha256(os.fsencode(directory)).hexdigest()[:10]}",
+                include_dashboard=None if self._stays else False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            words = f"There is no Ray cluster at {address}." if address else "Ray cannot be started here."
+            raise UsageError(words, hint=f"{' '.join(str(error).split())[:200]}") from error
+        has = ray.cluster_resources()
+        self._gpus = 1 if has.get("GPU") else 0
+        parts = [f"{has.get(name, 0):.0f} {name}s" for name in ("CPU", "GPU") if has.get(name)]
+        place = f"at {address}" if address else "started here"
+        self.where = f"a Ray cluster {place} ({', '.join(parts) or 'no processors yet'})"
+
+    @contextlib.contextmanager
+    def lend(self, control: Control) -> Iterator[Device | None]:  # noqa: ARG002 - Ray lets jobs wait
+        """Lend whatever Ray chooses."""
+        yield Device("cpu", "the cluster", None)
+
+    def start(self, order: Order, device: Device) -> RayProcess:  # noqa: ARG002
+        """Find the job's actor, or what it said before it ended, or else start one."""
+        file = told_file(order.workdir)
+        actor = self._find(order.job_id)
+        heard = order.state.step if order.state else -1
+        if actor is not None or file.exists():
+            return RayProcess(self._ray, actor, file, stays=self._stays, heard=heard)
+        file.touch()
+        asked = order.entry.resources
+        options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": self._gpus if asked.gpus is None else asked.gpus}
+        if asked.memory is not None:
+            options["memory"] = int(asked.memory)
+        remote: Any = self._ray.remote(Actor)
+        actor = remote.options(name=order.job_id, lifetime="detached", max_concurrency=2, **options).remote()
+        threads = None if order.threads is None else asked.cpus
+        shared = {name: os.environ[name] for name in _SHARED if name in os.environ}
+        actor.train.remote(order.model_copy(update={"threads": threads}).model_dump_json(), {**ENVIRONMENT, **shared})
+        wish = ", ".join(f"{name.removeprefix('num_')} {value:g}" for name, value in options.items())
+        return RayProcess(self._ray, actor, file, stays=self._stays, wish=wish, heard=heard)
+
+    def _find(self, name: str) -> Any:  # noqa: ANN401 - Ray's handles are not typed
+        try:
+            return self._ray.get_actor(name)
+        except ValueError:
+            return None
+
+    def keep_only(self, job_ids: Collection[str]) -> None:
+        """Kill the actors of other jobs: they were cancelled or paused while no server ran."""
+        for name in self._ray.util.list_named_actors():
+            if name not in job_ids and (actor := self._find(name)) is not None:
+                self._ray.kill(actor)
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        self._ray.shutdown()
+
+
+class RayProcess:
+    """A job's process, heard through its file. ``heard`` is the step up to which checkpoints are known already."""
+
+    def __init__(self, ray: Any, actor: Any, file: Path, *, stays: bool, heard: int, wish: str = "") -> None:  # noqa: ANN401
+        self._ray = ray
+        self._actor = actor
+        self._file = file
+        self._stays = stays
+        self._heard = heard
+        self._wish = wish
+        self._read = 0
+        self._end: Told | None = None
+        self._lost = actor is None
+        self._left = False
+        self._began = self._pinged = time.monotonic()
+        self._ping = None if actor is None else actor.ping.remote()
+
+    def tell(self, line: str) -> None:  # noqa: ARG002 - there is one thing to say
+        """Ask it to save and end."""
+        if self._actor is not None:
+            self._actor.request_stop.remote()
+
+    def hear(self, seconds: float) -> bytes | None:
+        """Return its next line; where its node is lost, all that it wrote comes first."""
+        lost = self._lost
+        if (line := self._line()) is not None:
+            return line
+        if self._end is not None or lost:
+            return None
+        self._lost = not self._is_there()
+        if not self._lost:
+            time.sleep(seconds)
+        return self._waiting()
+
+    def _line(self) -> bytes | None:
+        """Return the next whole line of the file, but those of checkpoints that are known."""
+        try:
+            with self._file.open("rb") as file:
+                file.seek(self._read)
+                line = file.readline()
+        except FileNotFoundError:
+            return None
+        if not line.endswith(b"\n"):
+            return None
+        self._read += len(line)
+        told = Told.model_validate_json(line)
+        if told.kind == ENDED:
+            self._end = told
+            return None
+        return b"" if told.kind == "saved" and told.step <= self._heard else line
+
+    def _is_there(self) -> bool:
+        """Whether its node answers, or may still: one that waits for a place does not yet."""
+        if not self._ray.wait([self._ping], timeout=0)[0]:
+            return True
+        try:
+            self._ray.get(self._ping)
+            self._wish = ""
+        except self._ray.exceptions.ActorUnavailableError:
+            pass
+        except self._ray.exceptions.RayActorError:
+            return False
+        if time.monotonic() > self._pinged + _PING_EVERY:
+            self._pinged = time.monotonic()
+            self._ping = self._actor.ping.remote()
+        return True
+
+    def _waiting(self) -> bytes:
+        """Say once that the job waits for a place in the cluster."""
+        if not self._wish or time.monotonic() < self._began + _WAITS:
+            return b""
+        wish, self._wish = self._wish, ""
+        return Told(kind="note", message=f"Waits for a place in the cluster: {wish}.").model_dump_json().encode()
+
+    def leave(self) -> bool:
+        """Let it train on, where its cluster stays."""
+        self._left = self._stays
+        return self._left
+
+    def end(self, patience: float = 0) -> int:  # noqa: ARG002 - what has ended has said so
+        """Kill the actor, and with it the process, and wait until its name is free."""
+        if self._left:
+            return 0
+        if self._actor is not None:
+            self._ray.kill(self._actor)
+            self._wait_until_gone()
+        self._file.unlink(missing_ok=True)
+        return self._end.step if self._end is not None else _KILLED
+
+    def _wait_until_gone(self) -> None:
+        deadline = time.monotonic() + _FREED
+        while time.monotonic() < deadline:
+            try:
+                self._ray.get(self._actor.ping.remote(), timeout=_FREED)
+            except self._ray.exceptions.RayError:
+                return
+            time.sleep(0.1)
+
+    def last_words(self) -> str:
+        """Return what it printed last."""
+        return self._end.message if self._end is not None else ""

@@ -1,0 +1,33 @@
+"""Nodes of a Ray cluster on this machine: says its address, then obeys ``add`` and ``kill``; ends with its input.
+
+The head takes no jobs; each node that is added takes one, and the oldest is killed, as a power cut would.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+SMALL = {"object_store_memory": 80 * 1024**2}
+
+
+def main() -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster  # noqa: PLC0415 - the variable comes first
+
+    quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
+    head = {"num_cpus": 0, "include_dashboard": False, "_system_config": quick, **SMALL}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    nodes = []
+    print(cluster.address, flush=True)
+    for line in sys.stdin:
+        if line.strip() == "add":
+            nodes.append(cluster.add_node(num_cpus=1, **SMALL))
+        else:
+            cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        print("done", flush=True)
+    cluster.shutdown()
+
+
+if __name__ == "__main__":
+    main()
