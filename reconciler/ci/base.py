@@ -30,13 +30,15 @@ class Base:
     """What a pull request is held against.
 
     ``commit`` is the base branch's. ``settings`` is the content of its ``reconciler.yaml``, None where the work tree's
-    own has to do; then ``offline`` says why no server may be asked. ``changed`` are the settings that differ.
+    own has to do; then ``offline`` says why no server may be asked. ``changed`` are the settings that differ, ``fault``
+    is what is wrong with the work tree's own.
     """
 
     commit: str
     settings: bytes | None = None
     offline: str = ""
     changed: tuple[Difference, ...] = ()
+    fault: SpecError | None = None
 
 
 def read_base(start: Path, environment: str | None, around: Surroundings, named: str | None = None) -> Base:
@@ -46,7 +48,6 @@ def read_base(start: Path, environment: str | None, around: Surroundings, named:
 
     Raises:
         ReconcilerError: its commit is neither here nor to be had, or there is no git.
-        SpecError: the pull request's own settings are at fault.
         UsageError: the pull request brings our own state along.
     """
     start = Path(os.path.normpath(Path.cwd() / start))
@@ -116,7 +117,10 @@ def _judged(
     commit: str, settings: bytes | None, root: Path, environment: str | None, *, fork: bool, moved: bool
 ) -> Base:
     shown_as = shown_path(str(root / CONFIG), str(root / CONFIG), Path.cwd())
-    _, own = load_config(root, shown_as)
+    try:
+        _, own = load_config(root, shown_as)
+    except SpecError as error:
+        return Base(commit=commit, settings=settings, fault=error)
     why = _unusable(settings, own, environment, moved=moved)
     offline = "it comes from a fork, which gets no key" if fork else why
     if why or settings is None:

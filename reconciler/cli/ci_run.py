@@ -67,7 +67,7 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
                 run.judge(read_base(where.start, where.environment, around, settings.base))
             if run.finished.settings:
                 say(SETTINGS_CHANGE, "warning")
-            run.found(owner=owner_of(run.where))
+            _own(run)
             run.code = _COMMANDS[command](run)
         except ReconcilerError as error:
             run.found(error=error)
@@ -79,6 +79,18 @@ def carry_out(where: Where, which: Which, settings: Settings, around: Surroundin
             run.code = run.code or 1
     tell(run)
     return run.code
+
+
+def _own(run: Run) -> None:
+    """Find out whose jobs these are; where a pull request's own settings are at fault, its base's say where to tell."""
+    fault = run.base.fault if run.base else None
+    try:
+        run.found(owner=owner_of(run.where))
+    except ReconcilerError:
+        if fault is None:
+            raise
+    if fault:
+        raise fault
 
 
 @contextmanager

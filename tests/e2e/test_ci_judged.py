@@ -127,10 +127,12 @@ def test_faults_in_the_bases_settings_can_be_mended(repo: Repo, runner: Runner) 
     offline(repo, runner, "the base branch's reconciler.yaml has faults")
 
 
-def test_faults_in_its_own_settings_are_told_at_their_place(repo: Repo, runner: Runner) -> None:
+def test_faults_in_its_own_settings_are_told_at_their_place(repo: Repo, runner: Runner, stand: Stand) -> None:
+    ci(repo, runner.pull_request())
     repo.write("reconciler.yaml", f"{SETTINGS}polcy: {{}}\n")
     errors = heard(ci(repo, runner.pull_request(), "--command", "validate", code=1).out)
     assert any(line.startswith("::error file=reconciler.yaml,line=3") for line in errors)
+    assert "### 1 problem in the specs" in stand.bodies()[0]
 
 
 @pytest.mark.parametrize("name", [".reconciler", ".Reconciler"])  # the same, where case does not count
