@@ -1,0 +1,159 @@
+"""How a job on a cluster is heard: through its file, whether its actor lives, waits or is lost. Ray is stood in for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from reconciler.errors import MissingExtra, UsageError
+from reconciler.server.trainers.base import Placement, TrainerOptions
+from reconciler.server.trainers.trl import cluster
+from reconciler.server.trainers.trl.cluster import RayExecutor, RayProcess
+from reconciler.server.trainers.trl.trainer import TrlTrainer
+
+
+class RayError(Exception):
+    """Everything that Ray says."""
+
+
+class Unavailable(RayError):
+    """The network is gone for a moment."""
+
+
+class FakeRay:
+    """A cluster of one actor: ``state`` is waiting, alive, away or dead."""
+
+    exceptions = SimpleNamespace(RayError=RayError, RayActorError=RayError, ActorUnavailableError=Unavailable)
+
+    def __init__(self, state: str = "alive") -> None:
+        self.state = state
+        self.asked: list[str] = []
+        methods = {name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop")}
+        self.actor = SimpleNamespace(**methods)
+
+    def _call(self, name: str) -> Any:
+        return lambda: self.asked.append(name)
+
+    def wait(self, refs: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        assert timeout == 0
+        return ([], refs) if self.state == "waiting" else (refs, [])
+
+    def get(self, _: Any, timeout: float | None = None) -> None:
+        del timeout
+        if self.state in {"dead", "away"}:
+            raise RayError if self.state == "dead" else Unavailable
+
+    def kill(self, actor: Any) -> None:
+        assert actor is self.actor
+        self.state = "dead"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "told.jsonl"
+    file.touch()
+    return file
+
+
+def say(file: Path, *lines: dict[str, Any]) -> None:
+    with file.open("a") as opened:
+        opened.writelines(json.dumps(line) + "\n" for line in lines)
+
+
+def process(ray: FakeRay, file: Path, **facts: Any) -> RayProcess:
+    return RayProcess(ray, ray.actor, file, **{"stays": True, "heard": -1, **facts})
+
+
+def heard(process: RayProcess) -> list[str]:
+    """All that it says until it has ended."""
+    found: list[str] = []
+    for _ in range(20):
+        line = process.hear(0)
+        if line is None:
+            return found
+        if line:
+            found.append(json.loads(line)["kind"])
+    raise AssertionError("it does not end")
+
+
+ENDED = {"kind": "ended", "step": 3, "message": "Oh."}
+
+
+def test_what_was_written_is_heard_and_its_end_with_its_code(file: Path) -> None:
+    say(file, {"kind": "began"}, {"kind": "done"}, ENDED)
+    found = process(FakeRay(), file)
+    assert heard(found) == ["began", "done"]
+    assert (found.end(), found.last_words(), file.exists()) == (3, "Oh.", False)
+
+
+def test_a_line_is_heard_once_it_is_whole(file: Path) -> None:
+    found = process(FakeRay(), file)
+    file.write_text('{"kind": "be')
+    assert found.hear(0) == b""
+    file.write_text('{"kind": "began"}\n')
+    assert json.loads(found.hear(0) or b"")["kind"] == "began"
+
+
+def test_of_a_lost_node_all_is_heard_that_it_wrote(file: Path) -> None:
+    ray = FakeRay("dead")
+    found = process(ray, file)
+    assert found.hear(0) == b""
+    say(file, {"kind": "saved", "step": 3, "total": 6})
+    assert heard(found) == ["saved"]
+    assert found.end() == -9
+
+
+def test_a_node_that_is_away_for_a_moment_is_not_lost(file: Path) -> None:
+    ray = FakeRay("away")
+    found = process(ray, file)
+    assert found.hear(0) == b""
+    ray.state = "alive"
+    say(file, {"kind": "done"}, ENDED)
+    assert heard(found) == ["done"]
+
+
+def test_a_server_that_starts_again_hears_no_checkpoint_that_it_knows(file: Path) -> None:
+    say(file, *({"kind": "saved", "step": step, "total": 9} for step in (3, 6, 9)), {"kind": "done"}, ENDED)
+    assert heard(RayProcess(FakeRay(), None, file, stays=True, heard=6)) == ["saved", "done"]
+
+
+def test_a_job_that_waits_for_a_place_says_so_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_WAITS", 0.0)
+    found = process(FakeRay("waiting"), file, wish="cpus 64, gpus 0")
+    told = [found.hear(0) for _ in range(3)]
+    assert json.loads(told[0] or b"")["message"] == "Waits for a place in the cluster: cpus 64, gpus 0."
+    assert told[1:] == [b"", b""]
+
+
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_job_is_left_to_a_cluster_that_stays(file: Path, stays: bool) -> None:
+    ray = FakeRay()
+    found = process(ray, file, stays=stays)
+    assert found.leave() == stays
+    found.end()
+    assert (ray.state == "alive", file.exists()) == (stays, stays)
+
+
+def test_asked_to_stop_the_actor_is(file: Path) -> None:
+    ray = FakeRay()
+    process(ray, file).tell("stop")
+    assert ray.asked == ["ping", "request_stop"]
+
+
+def test_without_ray_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(MissingExtra) as caught:
+        RayExecutor(tmp_path, None)
+    assert "pip install 'finetune-reconciler[ray]'" in caught.value.hint
+
+
+@pytest.mark.parametrize("placement", [Placement("ray", gpus="2"), Placement("local", ray_address="127.0.0.1:6379")])
+def test_settings_that_do_not_go_together_are_refused(placement: Placement, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("reconciler.server.trainers.trl.trainer._NEEDED", ())
+    (tmp_path / "models.yaml").write_text("models: {m: {path: .}}")
+    with pytest.raises(UsageError, match=r"Ray address|cluster"):
+        TrlTrainer.start(TrainerOptions(tmp_path, placement=placement))
