@@ -41,7 +41,7 @@ def check_bought_once(directory: Path) -> None:
 
 def seeds(few: int) -> list[object]:
     """A few kills every time, more where time allows, fifty before a release."""
-    marks: list[list[pytest.MarkDecorator]] = [[]] * few + [[pytest.mark.slow]] * 10 + [[pytest.mark.soak]] * (40 - few)
+    marks: list[list[pytest.MarkDecorator]] = [[]] * few + [[pytest.mark.slow]] * 4 + [[pytest.mark.soak]] * (46 - few)
     return [pytest.param(n, marks=mark) for n, mark in enumerate(marks)]
 
 

@@ -88,7 +88,7 @@ async def test_four_at_once_on_a_lagging_list_leave_one_live_job_a_spec(tmp_path
 
 
 @pytest.mark.parametrize(
-    "rounds", [pytest.param(20, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.soak)]
+    "rounds", [pytest.param(15, marks=pytest.mark.slow), pytest.param(100, marks=pytest.mark.soak)]
 )
 async def test_four_at_once_on_a_lagging_list_leave_one_live_job_a_spec_many_times(tmp_path: Path, rounds: int) -> None:
     await race(tmp_path, rounds)

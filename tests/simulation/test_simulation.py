@@ -46,7 +46,7 @@ def test_no_schedule_breaks_a_rule(first: int) -> None:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    "last", [pytest.param(800, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.soak)]
+    "last", [pytest.param(600, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.soak)]
 )
 def test_none_of_many_more_schedules_breaks_a_rule(last: int) -> None:
     total = Result()

@@ -52,8 +52,9 @@ def test_killed_at_random_moments_it_ends_as_an_unbroken_run_does(tmp_path: Path
     kill_until_done(tmp_path, 3, seed=1, unbroken=unbroken)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [pytest.param(seed, marks=pytest.mark.slow if seed < 2 else pytest.mark.soak) for seed in range(5)]
+)
 def test_killed_ten_times_more_it_still_does(tmp_path: Path, seed: int, unbroken: dict[str, Any]) -> None:
     kill_until_done(tmp_path, 10, seed, unbroken)
 
