@@ -26,9 +26,9 @@ models:
     licence: Apache-2.0
     context: 512
     dtype: float32
-    learning_rate: {supervised: 0.0005}
+    learning_rate: {supervised: 0.001}
 """
-SETTINGS = {"n_epochs": 2, "batch_size": 8, "learning_rate": 0.0005}
+SETTINGS = {"n_epochs": 3, "batch_size": 4, "learning_rate": 0.001}
 DESKS = {
     "BILL": ["my invoice", "the refund", "a double charge", "my credit card", "the receipt", "the VAT number"],
     "SHIP": ["my parcel", "the delivery date", "the courier", "the tracking link", "a missing box", "customs"],
