@@ -223,7 +223,9 @@ async def _applied(run: Run) -> Applied:
 
 async def _measure(run: Run, session: Session, before: Observed, after: Observed) -> None:
     """Read how the losses went of the jobs that this run has made or waited for; without them it is no less done."""
-    ours = {outcome.job_id for outcome in run.finished.outcomes} | {job.id for job in before.jobs if job.active}
+    ours = {outcome.job_id for outcome in run.finished.outcomes}
+    if run.settings.wait:
+        ours |= {job.id for job in before.jobs if job.active}
     bound = bind(session.repository.desired, after)
     jobs = {name: job for name, job in bound.items() if job and job.id in ours}
     losses: Mapping[str, Losses] = {}
