@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import importlib.util
 import os
+import socket
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ _SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "
 """Variables of the server's environment that its jobs have, too. Keys are not among them: Ray shows environments."""
 _PING_EVERY = 1.0
 _WAITS = 5.0
+_KNOCK = 5.0
 _FREED = 15.0
 _KILLED = -9
 
@@ -45,6 +47,8 @@ class RayExecutor:
     def __init__(self, directory: Path, address: str | None) -> None:
         if importlib.util.find_spec("ray") is None:
             raise MissingExtra("Ray", "ray")
+        if address:
+            _knock(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray  # noqa: PLC0415 - loads for a second
 
@@ -107,6 +111,18 @@ class RayExecutor:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """See that somebody listens at HOST:PORT: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _KNOCK).close()
+    except (OSError, OverflowError) as error:
+        hint = f"{error}. Start one on this machine or join one first: ray start."
+        raise UsageError(f"There is no Ray cluster at {address}.", hint=hint) from error
 
 
 class RayProcess:

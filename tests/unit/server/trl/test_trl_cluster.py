@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -149,6 +150,14 @@ def test_without_ray_the_command_that_installs_it_is_said(tmp_path: Path, monkey
     with pytest.raises(MissingExtra) as caught:
         RayExecutor(tmp_path, None)
     assert "pip install 'finetune-reconciler[ray]'" in caught.value.hint
+
+
+def test_an_address_where_no_cluster_is_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with pytest.raises(UsageError, match=f"no Ray cluster at 127.0.0.1:{port}"):
+        RayExecutor(tmp_path, f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("placement", [Placement("ray", gpus="2"), Placement("local", ray_address="127.0.0.1:6379")])
