@@ -104,9 +104,10 @@ class RayExecutor:
 
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Kill the actors of other jobs: they were cancelled or paused while no server ran."""
-        for name in self._ray.util.list_named_actors():
-            if name not in job_ids and (actor := self._find(name)) is not None:
-                self._ray.kill(actor)
+        with contextlib.suppress(self._ray.exceptions.RayError):  # they end by themselves, only later
+            for name in self._ray.util.list_named_actors():
+                if name not in job_ids and (actor := self._find(name)) is not None:
+                    self._ray.kill(actor)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
