@@ -156,9 +156,9 @@ def _chaos(file: Path | None) -> tuple[Chaos | None, str]:
 
 def _front(host: str, api_key: str | None) -> Callable[[FastAPI], Front]:
     """Return what makes the dashboard; it lets in who has the API's key."""
+    from reconciler.api.loopback import is_loopback  # noqa: PLC0415
     from reconciler.observe.ownership import OWNER  # noqa: PLC0415
     from reconciler.server.board import Board  # noqa: PLC0415
-    from reconciler.server.serve import is_loopback  # noqa: PLC0415
     from reconciler.ui.access import Access  # noqa: PLC0415
     from reconciler.ui.pages import Pages  # noqa: PLC0415
 

@@ -52,10 +52,11 @@ async def served(
 
 
 def _pages(desk: Desk, host: str, token: str | None) -> Pages:
-    from reconciler.ui.access import Access, is_loopback  # noqa: PLC0415
+    from reconciler.api.loopback import is_loopback  # noqa: PLC0415
+    from reconciler.ui.access import Access  # noqa: PLC0415
     from reconciler.ui.pages import Pages  # noqa: PLC0415
 
-    loopback = is_loopback(f"[{host}]" if ":" in host else host)
+    loopback = is_loopback(host)
     if token is None and not loopback:
         raise UsageError(
             f"Without a token, a dashboard on {host} would let everybody start and stop runs.",

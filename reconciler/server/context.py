@@ -37,13 +37,14 @@ class Front(Protocol):
 class Settings:
     """How the server serves. Sizes are in bytes.
 
-    ``api_key`` None lets everybody in. ``instance`` tells one start of a server from another. ``graders``
-    says which may run, ``models`` names the trainer's catalogue, None for the usual one, and ``placement`` where it
-    trains. ``webhook`` is told how jobs end. ``chaos`` makes it misbehave, for tests.
-    ``front`` makes what is served beside the API, of it.
+    ``api_key`` None lets everybody in; ``loopback`` refuses requests to any name but this machine's own.
+    ``instance`` tells one start of a server from another. ``graders`` says which may run, ``models`` names the
+    trainer's catalogue, None for the usual one, and ``placement`` where it trains. ``webhook`` is told how jobs end.
+    ``chaos`` makes it misbehave, for tests. ``front`` makes what is served beside the API, of it.
     """
 
     api_key: str | None = field(default=None, repr=False)
+    loopback: bool = False
     max_file: int = 512 * 1024 * 1024
     max_upload: int = 8 * 1024 * 1024 * 1024
     max_part: int = 64 * 1024 * 1024

@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.api.loopback import is_loopback
 from reconciler.server.context import Settings
 from reconciler.server.problems import Problem, printable
 from reconciler.server.uploads import too_large
@@ -66,6 +67,9 @@ class Guard:
         return self._settings.max_body
 
     def _admit(self, scope: Scope, headers: Headers) -> None:
+        if self._settings.loopback and not is_loopback(headers.get("host", "localhost")):
+            # A page may have pointed its own name at this machine; then it is the same site to a browser.
+            raise Problem(421, "This server is for this machine alone: use 127.0.0.1 or localhost.", code="wrong_host")
         if scope["method"] not in _READING and headers.get("sec-fetch-site", "none") not in _OWN_SITES:
             raise Problem(403, "A page of another site may not ask for changes here.", code="cross_site")
         key = self._settings.api_key

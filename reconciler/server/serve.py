@@ -10,11 +10,13 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
+from reconciler.api.loopback import is_loopback
 from reconciler.errors import UsageError
 from reconciler.server.context import Settings
 from reconciler.server.local import DEFAULT_CONCURRENCY, running_app
@@ -51,6 +53,7 @@ async def serve(  # noqa: PLR0913 - an option each
             f"Without a key, {host} would let everybody in.",
             hint="Set an API key, or serve on 127.0.0.1.",
         )
+    settings = replace(settings, loopback=is_loopback(host) and settings.api_key is None)
     listener = _listen(host, port)
     with listener:
         async with running_app(
@@ -90,14 +93,6 @@ async def _telling(app: FastAPI, target: Endpoint | None) -> AsyncIterator[None]
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class _Server(uvicorn.Server):

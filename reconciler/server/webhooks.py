@@ -7,7 +7,6 @@ until it is taken, under one id, ever less often; after three days it is given u
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import json
 import logging
 import time
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from reconciler import __version__
+from reconciler.api.loopback import is_loopback
 from reconciler.api.webhooks import SECRET_VARIABLE, headers, secret_of
 from reconciler.errors import StoreError, UsageError
 from reconciler.server.store import Store
@@ -43,11 +43,7 @@ class Endpoint:
     @property
     def loopback(self) -> bool:
         """Whether it is on this machine, where no proxy is asked."""
-        host = urlsplit(self.url).hostname or ""
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(urlsplit(self.url).netloc)
 
 
 def endpoint(url: str, environment: Mapping[str, str]) -> Endpoint:

@@ -8,13 +8,14 @@ where there may be no token, the ``Host`` must be the loopback's own, or another
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import secrets
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+
+from reconciler.api.loopback import is_loopback
 
 HEADER = "x-reconciler-ui"
 """A changing request carries it, with any value."""
@@ -62,15 +63,6 @@ class Access:
         """Name the cookie: browsers keep those of all ports of a host together."""
         _, port = request.scope.get("server") or ("", 0)
         return f"reconciler_{port or 0}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a ``Host`` header names this machine to itself."""
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-        return name == "localhost" or ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 def _ours(request: Request) -> bool:

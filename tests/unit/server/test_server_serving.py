@@ -21,10 +21,10 @@ import httpx
 import pytest
 from serving import SETTINGS, ServeProcess, create, everything, reach, retrieve, story, upload
 
+from reconciler.api.loopback import is_loopback
 from reconciler.errors import StoreError, UsageError
 from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
 from reconciler.server.presence import FILE, Presence
-from reconciler.server.serve import is_loopback
 from reconciler.server.serve import serve as serve_http
 
 
@@ -118,7 +118,7 @@ def test_a_hundred_clients_at_once_each_get_their_jobs(tmp_path: Path) -> None:
 def half_an_upload(server: ServeProcess) -> Iterator[None]:
     """Hold a connection on which an upload has begun and does not go on."""
     head = (
-        b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 5000000\r\n"
+        b"POST /v1/files HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000000\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
         b'--b\r\nContent-Disposition: form-data; name="file"; filename="half.jsonl"\r\n\r\n'
     )
@@ -232,10 +232,27 @@ async def test_without_a_key_only_this_machine_is_served(tmp_path: Path, host: s
 
 @pytest.mark.parametrize(
     ("host", "loopback"),
-    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True), ("10.0.0.1", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9:8787", True),
+        ("::1", True),
+        ("[::1]:8787", True),
+        ("localhost:8787", True),
+        ("10.0.0.1", False),
+        ("localhost.example.org", False),
+        ("127.0.0.1.example.org", False),
+        ("[", False),
+        ("", False),
+    ],
 )
 def test_loopback_is_known_by_its_address(host: str, loopback: bool) -> None:
     assert is_loopback(host) is loopback
+
+
+def test_a_name_that_somebody_points_at_this_machine_gets_nothing(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as server:
+        for host, status in (("rebound.example:80", 421), ("localhost:1", 200)):
+            assert server.client.get("models", headers={"Host": host}).status_code == status
 
 
 async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
