@@ -25,7 +25,11 @@ def _cost(change: Change, desired: Mapping[str, Desired], prices: Mapping[str, P
     price = price_of(change.model or base_model(spec, desired), prices)
     if price is None or isinstance(spec.training_file, str):
         return None
-    tokens = estimated_tokens(spec)
+    return cost_of(estimated_tokens(spec), price)
+
+
+def cost_of(tokens: int, price: Price) -> Cost:
+    """Return what so many training tokens cost."""
     return Cost(tokens, tokens * price.per_million / 1_000_000, price.currency)
 
 

@@ -234,10 +234,7 @@ class Dashboard(App[None]):
 
     def _pending(self) -> tuple[Change, ...]:
         """Return the new runs that wait for leave, declined or not."""
-        open_ = self._asking.open
-        if not open_ or self._seen is None:
-            return ()
-        return tuple(change for change in self._seen.plan.changes if change.buys and bought(change) in open_)
+        return tuple(self._asking.waiting(self._seen.plan.changes)) if self._seen else ()
 
     def _banner(self) -> list[Span]:
         pending = self._pending()

@@ -9,7 +9,7 @@ from functools import cache
 
 from reconciler.api.types import TERMINAL
 from reconciler.observe.state import Observed, ObservedJob
-from reconciler.plan.cost import base_model, price_of
+from reconciler.plan.cost import base_model, cost_of, price_of
 from reconciler.plan.limits import estimated_tokens
 from reconciler.plan.model import Action, Change, Cost, Plan
 from reconciler.plan.planner import bind
@@ -49,8 +49,6 @@ class Steps:
     step: int | None = None
     total: int | None = None
     losses: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MOST_POINTS))
-    newest: str | None = None
-    """The id of the newest event that was read."""
 
     @property
     def share(self) -> float | None:
@@ -98,7 +96,7 @@ class Row:
             if share is None or self.spec is None:
                 return None
             tokens = round(estimated_tokens(self.spec) * share)
-        return Cost(tokens, tokens * self.price.per_million / 1_000_000, self.price.currency)
+        return cost_of(tokens, self.price)
 
 
 def make_rows(

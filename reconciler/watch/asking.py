@@ -46,6 +46,10 @@ class Asking:
         """What waits for leave, declined or not."""
         return self._open
 
+    def waiting(self, changes: Sequence[Change]) -> list[Change]:
+        """Return those changes that wait for leave."""
+        return [change for change in changes if change.buys and bought(change) in self._open]
+
     def approve(self, runs: Collection[Bought]) -> bool:
         """Take leave given elsewhere, as far as it is still waited for; return whether any was."""
         given = self._open & set(runs)

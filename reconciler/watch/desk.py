@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.api.client import Client
-from reconciler.errors import UsageError
+from reconciler.errors import SpecError, UsageError
 from reconciler.observe.state import Observed, ObservedJob
-from reconciler.plan.model import Change
+from reconciler.plan.model import Change, Plan
 from reconciler.plan.planner import bind
 from reconciler.report.plan_json import change_json
+from reconciler.spec import documents
 from reconciler.spec.desired import Desired, State, Upstream
 from reconciler.ui.source import Details, Document, Events, Listing, Query, Run, Verb
 from reconciler.watch.asking import Asking
 from reconciler.watch.engine import Seen, Watch
 from reconciler.watch.history import History
 from reconciler.watch.jobs import Jobs, document
-from reconciler.watch.restraint import bought
 
 _LARGEST_SPEC = 200_000
 _STATES: Mapping[str, State] = {"running": "running", "paused": "paused", "cancelled": "cancelled"}
@@ -133,15 +133,10 @@ class Desk:
 
     def _waiting(self, seen: Seen) -> dict[str, Any]:
         """Return the new runs that wait for leave, and what they come to."""
-        open_ = set(self._asking.open)
-        changes = [change for change in seen.plan.changes if change.buys and bought(change) in open_]
-        costs: dict[str, float] = {}
-        for change in changes:
-            if change.cost:
-                costs[change.cost.currency] = costs.get(change.cost.currency, 0.0) + change.cost.amount
+        changes = self._asking.waiting(seen.plan.changes)
         return {
             "changes": [change_json(change) for change in changes],
-            "cost": costs,
+            "cost": Plan.of("", "", changes).costs,
             "unpriced": sum(change.cost is None for change in changes),
         }
 
@@ -160,7 +155,7 @@ class Desk:
             **self._row(spec, job, change, {each.change: each.reason for each in seen.held}, progress),
             "change": change_json(change) if change else None,
             "fixed": self._fixed,
-            "waits": bool(change and change.buys and bought(change) in self._asking.open),
+            "waits": bool(change and self._asking.waiting([change])),
             "text": await asyncio.to_thread(_text, repository.root / spec.source.file, spec.source.line),
             "jobs": [dict(document(each)) for each in reversed(jobs.values())],
         }
@@ -190,10 +185,10 @@ class Desk:
 def _text(path: Path, line: int) -> str:
     """Return the document of a file that a line stands in."""
     try:
-        with path.open("rb") as file:
-            lines = file.read(_LARGEST_SPEC).decode("utf-8", "replace").splitlines()
-    except OSError as error:
-        return f"# cannot be read: {error.strerror}"
-    first = next((i + 1 for i in range(min(line, len(lines)) - 1, -1, -1) if lines[i].startswith("---")), 0)
-    last = next((i for i in range(max(first, line), len(lines)) if lines[i].startswith("---")), len(lines))
-    return "\n".join(lines[first:last]).strip("\n") + "\n"
+        found = documents.read(path.name, documents.read_bytes(str(path), path.name))
+    except FileNotFoundError:
+        return "# is not there any more\n"
+    except SpecError as error:
+        return f"# {error}\n"
+    text = next((each.text for each in reversed(found) if each.line <= line), "")
+    return text[:_LARGEST_SPEC].strip("\n") + "\n"

@@ -13,7 +13,7 @@ from reconciler import __version__
 from reconciler.apply.model import Outcome
 from reconciler.loop import Reconciler
 from reconciler.observe.state import Observed
-from reconciler.plan.cost import price_of
+from reconciler.plan.cost import cost_of, price_of
 from reconciler.plan.drift import find_drift
 from reconciler.plan.model import Action, Plan
 
@@ -82,6 +82,6 @@ class Metrics:
         costs: defaultdict[str, float] = defaultdict(float)
         for job in observed.jobs:
             if price := price_of(job.model, reconciler.policy.prices):
-                costs[price.currency] += (job.trained_tokens or 0) * price.per_million / 1_000_000
+                costs[price.currency] += cost_of(job.trained_tokens or 0, price).amount
         for currency, cost in costs.items():
             self._cost.labels(currency).set(cost)

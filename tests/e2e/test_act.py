@@ -10,19 +10,13 @@ from typing import Any
 
 import pytest
 from acting import ACTION, Act, install, our_checkout, tell_outputs
-from github import LONGEST, REPOSITORY, TOKEN, Stand, github
+from github import LONGEST, REPOSITORY, TOKEN, Stand
 from program import KEY, LONG, Repo
 from recording import Recording, recording
 from small_action import SmallAction
 
 pytestmark = pytest.mark.slow
 SECRETS = {"OPENAI_API_KEY": KEY, "GITHUB_TOKEN": TOKEN}
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from as_github import heard
-from github import LONGEST, Runner, Stand, github
+from github import LONGEST, Runner, Stand
 from pipeline import ci
 from program import KEY, OWNER, Repo
 from recording import recording
@@ -20,12 +19,6 @@ from reconciler.server.trainers.simulated import SimulatedTrainer
 
 WENT = re.compile(r"^\| <code>\w</code> \| succeeded \| \d\.\d+ to \d\.\d+ \|.*$", re.MULTILINE)
 """A row of how losses went."""
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 @pytest.fixture

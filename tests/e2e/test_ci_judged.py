@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from as_github import heard
-from github import REPOSITORY, Runner, Stand, github
+from github import REPOSITORY, Runner, Stand
 from pipeline import ci
 from program import KEY, LONG, OWNER, Repo, chat
 
@@ -19,12 +18,6 @@ from reconciler.plan.model import Action
 FORK = "mallory/models"
 SETTINGS = f"owner: {OWNER}\nserver: local\n"
 KEYED = f"owner: {OWNER}\nserver: {{base_url: 'http://127.0.0.1:9', key_env: KEY}}\n"
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 @pytest.fixture

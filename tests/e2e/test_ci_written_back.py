@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from as_github import heard
-from github import Runner, Stand, github
+from github import Runner, Stand
 from pipeline import ci
 from program import KEY, Repo
 from ruamel.yaml import YAML
@@ -17,12 +16,6 @@ LOCK = ("--lock-file", "models.yaml")
 COMMIT = (*LOCK, "--lock-commit", "commit")
 PULL = (*LOCK, "--lock-commit", "pull-request")
 HEAD = "reconciler/models-yaml"
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from github import Runner, Stand, github
+from github import Runner, Stand
 from pipeline import ci
 from program import KEY, ROOT, Repo, Result
 from recording import Recording, recording
@@ -26,12 +26,6 @@ SECRETS = {
 def server(tmp_path: Path) -> Iterator[Recording]:
     with recording(tmp_path / "server", key=KEY) as server:
         yield server
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, cycle
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from as_github import heard, insist_on_annotation, insist_on_words
 from everything import everything
-from github import BOT, REPOSITORY, Runner, Stand, github
+from github import BOT, REPOSITORY, Runner, Stand
 from hostile import HOSTILE
 from pipeline import ci
 from program import OWNER, Repo, Result
@@ -29,12 +29,6 @@ batches = pytest.mark.parametrize(
 """All of them, twenty at a time."""
 OUTPUTS = outputs(Finished(command="plan", owner=""), plan_file=None, plan_json=None, comment_id=None)
 RUN = "https://github.example/acme/models/actions/runs/4242"
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    with github() as stand:
-        yield stand
 
 
 def one_line(text: str, longest: int) -> str:

@@ -14,6 +14,7 @@ from typing import Any, cast
 import httpx
 import ledger
 import pytest
+import ryaml
 from program import Repo
 
 from reconciler.api.client import Client
@@ -25,7 +26,7 @@ from reconciler.loop import Reconciler, run_once
 from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options
 from reconciler.report.progress import progress
-from reconciler.server.chaos.rules import Chaos, parse_chaos
+from reconciler.server.chaos.rules import Chaos, ChaosFile
 from reconciler.server.context import Settings
 from reconciler.server.local import running_app
 from reconciler.spec.load import load
@@ -42,7 +43,7 @@ async def _yes(_: Plan) -> bool:
 
 @asynccontextmanager
 async def lagging(directory: Path) -> AsyncIterator[tuple[Any, Chaos]]:
-    chaos = parse_chaos(RULES, time.time())
+    chaos = ChaosFile.model_validate(ryaml.loads(RULES)).begin(time.time())  # type: ignore[attr-defined]
     settings = Settings(chaos=chaos)
     async with running_app(directory, concurrency=1, speed=1.0, trainer="simulated", settings=settings) as app:
         yield app, chaos

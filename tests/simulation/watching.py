@@ -92,6 +92,11 @@ class Watching:
         if self.task is not None:
             await asyncio.wait_for(self.task, 600)
 
+    def approve(self) -> None:
+        """Answer yes, and let it look."""
+        self.asking.answer("y")
+        self.watch.soon()
+
     def edit(self, **specs: Any) -> None:
         """Write specs anew, one version, and let the file system say so; a spec that is None is removed."""
         before = self.town.repository.specs

@@ -42,14 +42,12 @@ class ChatRequest(Request):
 
     model: Annotated[str, Field(min_length=1, max_length=512)]
     messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=2048)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    stop: (
-        Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4), BeforeValidator(_several)] | None
-    ) = None
-    seed: int | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    max_tokens: Annotated[int, Field(ge=1, strict=True)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    stop: Stops | None = None
+    seed: Annotated[int, Field(strict=True)] | None = None
     n: Literal[1] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

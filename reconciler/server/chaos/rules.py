@@ -13,15 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-import ryaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from reconciler.errors import UsageError
 from reconciler.server.chaos.exchange import Asked, Memory, Moment
 from reconciler.server.chaos.faults import AnyFault, Fault
-
-_LARGEST = 2**20
+from reconciler.server.settings_file import read_settings
 
 
 def _bound(value: object) -> object:
@@ -104,6 +100,10 @@ class ChaosFile(_Strict):
     seed: int = 0
     rules: tuple[Rule, ...]
 
+    def begin(self, now: float) -> Chaos:
+        """Let the rules begin at ``now``, in Unix seconds."""
+        return Chaos(self.seed, self.rules, now)
+
 
 @dataclass
 class Chaos:
@@ -151,31 +151,4 @@ def load_chaos(path: Path, now: float) -> Chaos:
     Raises:
         UsageError: it cannot be read, or says something that means nothing; every fault is named.
     """
-    try:
-        if path.stat().st_size > _LARGEST:
-            raise UsageError(f"{path} is larger than {_LARGEST >> 20} MB.")
-        return parse_chaos(path.read_text(encoding="utf-8"), now)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from error
-    except ryaml.InvalidYamlError as error:  # type: ignore[attr-defined]
-        raise UsageError(f"{path} is no YAML: {error}.") from error
-    except ValidationError as error:
-        raise UsageError("\n".join(f"{path}: {_said(fault)}" for fault in error.errors(include_url=False))) from error
-
-
-def parse_chaos(text: str, now: float) -> Chaos:
-    """Read the text of a chaos file.
-
-    Raises:
-        ryaml.InvalidYamlError: it is no YAML.
-        ValidationError: it is no set of rules.
-    """
-    file = ChaosFile.model_validate(ryaml.loads(text))  # type: ignore[attr-defined]
-    return Chaos(file.seed, file.rules, now)
-
-
-def _said(fault: ErrorDetails) -> str:
-    """Say where and what; rules count from 1."""
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
-    words = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-    return f"{place or 'the file'}: {words}"
+    return read_settings(path, ChaosFile).begin(now)

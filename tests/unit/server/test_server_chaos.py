@@ -18,7 +18,7 @@ from serving import Serve, create, reach, retrieve, upload
 from reconciler.errors import UsageError
 from reconciler.server.chaos.exchange import Asked
 from reconciler.server.chaos.faults import AnyFault
-from reconciler.server.chaos.rules import Chaos, Match, load_chaos, parse_chaos
+from reconciler.server.chaos.rules import Chaos, ChaosFile, Match, load_chaos
 from reconciler.server.context import Settings
 
 JOBS = "/fine_tuning/jobs"
@@ -28,7 +28,7 @@ Chaotic = Callable[..., TestClient]
 
 def rules(*rules: dict[str, Any] | str, seed: int = 0) -> Chaos:
     listed = [rule if isinstance(rule, dict) and "fault" in rule else {"fault": rule} for rule in rules]
-    return parse_chaos(json.dumps({"seed": seed, "rules": listed}), now=0.0)
+    return ChaosFile.model_validate_json(json.dumps({"seed": seed, "rules": listed})).begin(0.0)
 
 
 def struck(chaos: Chaos, asked: Asked, count: int = 10, *, every: float = 1.0) -> list[int]:

@@ -127,6 +127,11 @@ def test_a_fault_in_the_middle_of_a_stream_is_said(ask: Any) -> None:
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"messages": []}, "messages"),
         ({"temperature": 3}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"top_p": True}, "top_p"),
+        ({"max_tokens": True}, "max_tokens"),
+        ({"max_completion_tokens": "7"}, "max_completion_tokens"),
+        ({"seed": False}, "seed"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(ask: Any, body: dict[str, Any], param: str) -> None:

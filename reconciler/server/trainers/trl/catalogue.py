@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import ryaml
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
 from reconciler.server import lifecycle
+from reconciler.server.settings_file import read_settings
 
 FILE = "models.yaml"
 """What a catalogue is called in the server's directory."""
@@ -131,20 +131,12 @@ def load_catalogue(path: Path) -> Catalogue:
     Raises:
         UsageError: it cannot be read or says something that means nothing; every fault is named.
     """
-    try:
-        document = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]
-        file = _File.model_validate(document)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise UsageError(
             f"There is no catalogue of models at {path}.",
             hint="Write one (see docs/training.md), or name another with --models or RECONCILER_MODELS.",
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}.") from error
-    except ryaml.InvalidYamlError as error:  # type: ignore[attr-defined]
-        raise UsageError(f"{path} is no YAML: {error}.") from error
-    except ValidationError as error:
-        raise UsageError("\n".join(f"{path}: {_said(fault)}" for fault in error.errors(include_url=False))) from error
+        )
+    file = read_settings(path, _File)
     if odd := [name for name in file.models if not lifecycle.is_base_name(name)]:
         raise UsageError(f"{path}: models.{odd[0]}: a name is letters, digits and . _ / @ + -, without 'ft:'.")
     return Catalogue({name: _absolute(entry, path) for name, entry in file.models.items()})
@@ -182,9 +174,3 @@ def local_source(entry: Entry) -> Path | None:
         if (place := Path(folder) / file).is_file():
             return place
     raise UsageError(f"The package {module} is not installed here, or has no file {file}.", hint="Install it with pip.")
-
-
-def _said(fault: Mapping[str, Any]) -> str:
-    place = ".".join(map(str, fault["loc"])) or "the file"
-    words = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-    return f"{place}: {words}"

@@ -176,6 +176,7 @@ def test_calls_are_found_in_an_answer_and_what_is_none_stays() -> None:
         assert calls_in(odd) == (odd, [])
 
 
+@pytest.mark.slow  # the slow tests are those that have the engine, in CI
 @pytest.mark.skipif(find_spec("jinja2") is None, reason="needs the real engine: pip install -e '.[train]'")
 def test_the_template_of_models_without_one() -> None:
     import jinja2  # noqa: PLC0415
