@@ -70,6 +70,7 @@ class WorkTree:
         self._directories: dict[str, Mark] = {}
         self._data_paths: set[str] = set()
         self._marks: dict[str, Mark] = {}
+        self._believed: dict[str, Mark] = {}
         self._last: Snapshot | None = None
 
     @property
@@ -118,7 +119,8 @@ class WorkTree:
         marks = self._mark()
         if self._last is not None and marks == self._marks and self._last.again is None and not self._last.unsure:
             return self._last
-        data = _Settled(DataFiles(self._root, self._cache), self._now, believing=self._whole or self._last is None)
+        believing = self._whole or self._last is None
+        data = _Settled(DataFiles(self._root, self._cache), self._now, self._believed, believing=believing)
         try:
             if self._last is not None and marks[self._config] is None and self._marks[self._config]:
                 raise UsageError(f"{CONFIG} has vanished.")
@@ -207,20 +209,27 @@ class WorkTree:
 
 
 class _Settled:
-    """Training files, but none that is still being written. ``paths`` are all that were asked for."""
+    """Training files, but none that is still being written. ``paths`` are all that were asked for.
 
-    def __init__(self, files: DataFiles, now: Callable[[], float], *, believing: bool) -> None:
-        self._files, self._now, self._believing = files, now, believing
+    ``believed`` keeps the marks of those that were taken for whole: as long as a file has its mark, it still is.
+    """
+
+    def __init__(
+        self, files: DataFiles, now: Callable[[], float], believed: dict[str, Mark], *, believing: bool
+    ) -> None:
+        self._files, self._now, self._believed, self._believing = files, now, believed, believing
         self.paths: set[str] = set()
         self.busy = False
 
     def inspect(self, path: str, method: MethodType, *, minimum: int = 10) -> FileFacts:
         self.paths.add(path)
+        mark = _mark_of(path)  # before it is read: what is written afterwards is doubted the next time
         facts = self._files.inspect(path, method, minimum=minimum)
-        mark = None if self._believing else _mark_of(path)
-        if mark is not None and 0 <= self._now() - mark[3] / 1e9 < SETTLED:
+        known = self._believing or mark is None or mark == self._believed.get(path)
+        if mark is not None and not known and 0 <= self._now() - mark[3] / 1e9 < SETTLED:
             self.busy = True
             raise DataError("is still being written")
+        self._believed[path] = mark
         return facts
 
     def save(self) -> None:

@@ -89,6 +89,16 @@ async def test_a_half_saved_file_deletes_nothing(tree: Tree, half: str) -> None:
     assert snapshot.unsure == ()
 
 
+async def test_a_training_file_that_was_believed_is_believed_while_it_stays_as_it_is(tree: Tree) -> None:
+    tree.write("specs/data/train.jsonl", ROW * 11, fresh=True)
+    tree.write("specs/a.yaml", spec("a"))
+    before = await tree.revision("a")
+    tree.write("specs/b.yaml", spec("b", "seed: 2"))
+    snapshot = await tree.read()
+    assert (snapshot.problems, snapshot.unsure) == ((), ())
+    assert {d.name: d.revision for d in snapshot.repository.desired}["a"] == before
+
+
 async def test_a_training_file_that_is_still_being_written_is_not_believed(tree: Tree) -> None:
     tree.write("specs/a.yaml", spec("a"))
     before = await tree.revision("a")
