@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from typing import Any
 
@@ -138,75 +136,6 @@ def test_what_was_sent_comes_back(work: Work) -> None:
     assert checkpoint.metrics.full_valid_loss is not None
 
 
-def test_the_result_file_is_csv_with_a_row_a_step(work: Work) -> None:
-    job = work.trained(method=method("supervised", n_epochs=3, batch_size=4))
-    file = work.client.files.retrieve(job.result_files[0])
-    assert (file.purpose, file.status) == ("fine-tune-results", "processed")
-    content = work.client.files.content(file.id).read()
-    assert len(content) == file.bytes
-    steps = list(csv.DictReader(io.StringIO(content.decode())))
-    assert [int(step["step"]) for step in steps] == list(range(1, 19))
-    assert float(steps[-1]["train_loss"]) < float(steps[0]["train_loss"])
-
-
-def test_events_tell_the_whole_life_newest_first(work: Work) -> None:
-    job = work.trained()
-    newest_first = list(work.client.fine_tuning.jobs.list_events(job.id, limit=7))
-    assert len({event.id for event in newest_first}) == len(newest_first) > 7
-    assert newest_first == list(work.client.fine_tuning.jobs.list_events(job.id, limit=100))
-    times = [event.created_at for event in newest_first]
-    assert times == sorted(times, reverse=True)
-    metrics = [event.data for event in newest_first if event.type == "metrics"]
-    steps = [data["step"] for data in metrics if isinstance(data, dict)]
-    assert steps == sorted(steps, reverse=True)
-    assert len(steps) == len(metrics) > 0
-    assert any("simulat" in event.message.lower() for event in newest_first)
-
-
-def test_a_checkpoint_is_kept_for_each_of_the_last_three_epochs(work: Work) -> None:
-    job = work.trained(method=method("supervised", n_epochs=5, batch_size=8))
-    page = work.client.fine_tuning.jobs.checkpoints.list(job.id)
-    steps = [checkpoint.step_number for checkpoint in page.data]
-    assert steps == sorted(steps, reverse=True)
-    assert steps[:3] == [15, 12, 9]
-    kept = page.data[:3]
-    assert {checkpoint.fine_tuning_job_id for checkpoint in kept} == {job.id}
-    assert kept[0].metrics.train_loss is not None
-    for checkpoint in kept:
-        name = checkpoint.fine_tuned_model_checkpoint
-        assert name == job.fine_tuned_model or name.endswith(f":ckpt-step-{checkpoint.step_number}")
-        assert work.client.models.retrieve(name).id == name
-    assert list(work.client.fine_tuning.jobs.checkpoints.list(job.id, limit=1)) == page.data
-
-
-def test_a_running_job_pauses_and_resumes_to_the_same_model_name(work: Work) -> None:
-    jobs = work.lenient.fine_tuning.jobs
-    job = work.create(model="simulated-slow", method=method("supervised", n_epochs=2))
-    with pytest.raises(openai.BadRequestError):
-        jobs.resume(job.id)
-    work.reach(job.id, "running")
-    assert jobs.pause(job.id).status in {"pausing", "paused"}
-    paused = work.reach(job.id, "paused")
-    assert paused.finished_at is None
-    with pytest.raises(openai.BadRequestError):
-        jobs.pause(job.id)
-    assert jobs.resume(job.id).status in {"queued", "running"}
-    work.reach(job.id, "running")
-    assert jobs.cancel(job.id).status == "cancelled"
-
-
-def test_a_cancelled_job_is_final(work: Work) -> None:
-    job = work.create(model="simulated-slow")
-    cancelled = work.client.fine_tuning.jobs.cancel(job.id)
-    assert cancelled.status == "cancelled"
-    assert cancelled.finished_at is not None
-    assert cancelled.fine_tuned_model is None
-    for again in (work.client.fine_tuning.jobs.cancel, work.lenient.fine_tuning.jobs.pause):
-        with pytest.raises(openai.BadRequestError):
-            again(job.id)
-    assert work.client.fine_tuning.jobs.retrieve(job.id) == cancelled
-
-
 def test_a_paused_job_can_be_cancelled(work: Work) -> None:
     job = work.create(model="simulated-slow")
     work.reach(job.id, "running")
@@ -232,22 +161,6 @@ def test_an_odd_suffix_still_names_a_model_that_can_be_used(work: Work, suffix: 
     assert work.client.models.retrieve(model).id == model
     assert work.create(model=model).model == model
     assert work.client.models.delete(model).deleted
-
-
-def test_models_are_listed_retrieved_and_deleted(work: Work) -> None:
-    model = work.trained().fine_tuned_model
-    assert model is not None
-    assert model in [listed.id for listed in work.client.models.list()]
-    assert work.client.models.retrieve(model).object == "model"
-    assert work.client.models.delete(model).deleted
-    with pytest.raises(openai.NotFoundError):
-        work.client.models.retrieve(model)
-    with pytest.raises(openai.NotFoundError):
-        work.client.models.delete(model)
-    assert model not in [listed.id for listed in work.client.models.list()]
-    with pytest.raises((openai.NotFoundError, openai.BadRequestError)) as refused:
-        work.create(model=model)
-    assert refused.value.code == "model_not_found"
 
 
 def test_listing_pages_through_every_job_of_a_label_once_newest_first(work: Work) -> None:

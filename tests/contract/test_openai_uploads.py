@@ -43,43 +43,6 @@ def test_an_upload_is_cancelled(work: Work) -> None:
         uploads.parts.create(begun.id, data=b"x")
 
 
-def test_projects_are_let_in_listed_and_shut_out(work: Work) -> None:
-    model = work.trained().fine_tuned_model or ""
-    permissions = work.client.fine_tuning.checkpoints.permissions
-    granted = permissions.create(model, project_ids=["proj_a", "proj_b"]).data
-    assert {p.project_id for p in granted} == {"proj_a", "proj_b"}
-    again = permissions.create(model, project_ids=["proj_b", "proj_c"]).data
-    assert {p.id for p in again} & {p.id for p in granted}, "a project keeps the permission it has"
-    newest = [p.project_id for p in permissions.list(model, limit=2)]
-    assert newest[0] == "proj_c"
-    assert sorted(newest) == ["proj_a", "proj_b", "proj_c"]
-    assert [p.project_id for p in permissions.list(model, order="ascending")] == newest[::-1]
-    assert [p.project_id for p in permissions.list(model, project_id="proj_a")] == ["proj_a"]
-    (mine,) = permissions.list(model, project_id="proj_a").data
-    assert permissions.delete(mine.id, fine_tuned_model_checkpoint=model).deleted
-    assert "proj_a" not in [p.project_id for p in permissions.list(model)]
-    with pytest.raises(openai.NotFoundError):
-        permissions.delete(mine.id, fine_tuned_model_checkpoint=model)
-
-
-def test_a_checkpoint_has_permissions_of_its_own(work: Work) -> None:
-    job = work.trained()
-    checkpoint = next(iter(work.client.fine_tuning.jobs.checkpoints.list(job.id))).fine_tuned_model_checkpoint
-    permissions = work.client.fine_tuning.checkpoints.permissions
-    permissions.create(checkpoint, project_ids=["proj_a"])
-    assert [p.project_id for p in permissions.list(checkpoint)] == ["proj_a"]
-    assert not permissions.list(job.fine_tuned_model or "").data
-
-
-def test_permissions_end_with_their_model(work: Work) -> None:
-    model = work.trained().fine_tuned_model or ""
-    permissions = work.client.fine_tuning.checkpoints.permissions
-    permissions.create(model, project_ids=["proj_a"])
-    work.client.models.delete(model)
-    with pytest.raises(openai.NotFoundError):
-        permissions.list(model)
-
-
 @pytest.mark.parametrize("projects", [[], ["nobody"], ["proj_" + "x" * 200], ["proj_a b"]])
 def test_what_is_no_project_is_refused(work: Work, projects: list[str]) -> None:
     model = work.trained().fine_tuned_model or ""

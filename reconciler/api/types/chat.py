@@ -13,7 +13,9 @@ def _several(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Stops = Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4), BeforeValidator(_several)]
+_Stop = Annotated[str, Field(min_length=1)]
+_Stops = Annotated[list[_Stop], Field(max_length=4)]
+Stops = Annotated[_Stops, BeforeValidator(_several, json_schema_input_type=_Stop | _Stops)]
 
 
 class _TextFormat(Request):

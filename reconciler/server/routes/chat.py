@@ -15,13 +15,17 @@ from reconciler.server import operations
 from reconciler.server.documents import Document, dump
 from reconciler.server.problems import Problem, not_found
 from reconciler.server.routes.shared import Here, answer
-from reconciler.server.schemas import ChatAnswer
+from reconciler.server.schemas import ChatAnswer, ErrorAnswer
 from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Question
 
 router = APIRouter(prefix="/chat/completions", tags=["models"])
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/event-stream": {}}},
+    500: {"model": ErrorAnswer, "description": "The model broke while it answered."},
+}
 
 
-@router.post("", response_model=ChatAnswer)
+@router.post("", response_model=ChatAnswer, responses=_ANSWERS)
 def create_completion(here: Here, body: ChatRequest) -> Response:
     """Answer a conversation, at once or (``stream``) piece by piece as events."""
     trainer = here.engine.trainer

@@ -97,6 +97,15 @@ def test_what_is_asked_reaches_the_trainer(ask: Any) -> None:
     ]
 
 
+def test_the_document_says_what_is_taken_and_what_comes(store: Store) -> None:
+    document = create_app(store, Engine(store, Parrot())).openapi()
+    stop = document["components"]["schemas"]["ChatRequest"]["properties"]["stop"]
+    assert {each["type"] for each in stop["anyOf"]} == {"string", "array", "null"}
+    answers = document["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert set(answers["200"]["content"]) == {"application/json", "text/event-stream"}
+    assert "500" in answers
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [

@@ -134,7 +134,7 @@ def _text(content: object, number: int) -> str:
     if not isinstance(content, list):
         return str(content or "")
     if odd := [part["type"] for part in content if part["type"] not in {"text", "refusal"}]:
-        raise Unsupported(f"messages[{number}] holds a part of type {odd[0]}; this server trains on text alone")
+        raise Unsupported(f"messages[{number}] holds a part of type {odd[0]}; models here read text alone")
     return "".join(part[part["type"]] for part in content)
 
 

@@ -1,4 +1,4 @@
-"""What went wrong with training, as the code that the job shows. Errors go by name: nothing heavy is imported."""
+"""What went wrong with training or an answer, as the code that is shown. Errors go by name: nothing heavy is loaded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded")
 _FULL_WRITER = ("PytorchStreamWriter failed", "unexpected pos")
 _MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+_SMALLER = (
+    "The machine's memory does not hold this training. Less is needed with a smaller context or micro_batch, "
+    "or gradient_checkpointing, in the server's catalogue of models, or with a smaller model."
+)
+_TOO_LARGE = (
+    "The machine's memory does not hold the model and the messages. Less is needed with fewer or shorter messages, "
+    "or with a smaller model."
+)
 
 
 class Failure(Exception):
-    """Training cannot succeed: a code, words for a person, and the parameter at fault, if one is."""
+    """It cannot succeed: a code, words for a person, and the parameter at fault, if one is."""
 
     def __init__(self, code: str, message: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -23,21 +31,17 @@ class Failure(Exception):
         self.param = param
 
 
-def failure_of(error: BaseException) -> Failure:
-    """Say what an exception means for the job."""
+def failure_of(error: BaseException, process: str = "training") -> Failure:
+    """Say what an exception means for the job, or for what else the process does."""
     if isinstance(error, Failure):
         return error
     chain = [error, *filter(None, (error.__cause__, error.__context__))]
     if any(map(_is_full, chain)):
         return Failure(FULL, "The server's disk is full: free some space, then create the job again.")
     if any(map(_is_memory, chain)):
-        return Failure(
-            MEMORY,
-            "The machine's memory does not hold this training. Less is needed with a smaller context or micro_batch, "
-            "or gradient_checkpointing, in the server's catalogue of models, or with a smaller model.",
-        )
+        return Failure(MEMORY, _SMALLER if process == "training" else _TOO_LARGE)
     text = " ".join(str(error).split())[:300]
-    return Failure("server_error", f"The training process failed: {type(error).__name__}: {text}")
+    return Failure("server_error", f"The {process} process failed: {type(error).__name__}: {text}")
 
 
 def _is_full(error: BaseException) -> bool:

@@ -19,6 +19,8 @@ from reconciler.server.trainers.trl.shelf import slug
 from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer
 
 _MOST_ADAPTERS = 8
+_COLDEST = 1e-4
+"""A temperature below it changes no answer any more, and what is divided by it overflows."""
 
 
 class _Told(TextStreamer):  # type: ignore[misc]  # transformers is not typed
@@ -80,7 +82,7 @@ class Models:
         return Said(kind="end", reason="stop" if ended else "length", prompt_tokens=length, completion_tokens=count)
 
     def _options(self, asked: Asked, model: Any, tokenizer: Any) -> dict[str, Any]:  # noqa: ANN401
-        greedy = asked.temperature == 0
+        greedy = asked.temperature < _COLDEST
         sampling = {} if greedy else {"temperature": asked.temperature, "top_p": asked.top_p, "top_k": 0}
         return {
             "do_sample": not greedy,

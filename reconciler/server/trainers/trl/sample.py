@@ -40,7 +40,7 @@ def main() -> None:
             tell(Said(kind="refused", code="invalid_value", text=str(error), param="messages"))
         except BaseException as error:  # noqa: BLE001 - whatever it is, the client has to be told
             traceback.print_exc()
-            failure = failure_of(error)
+            failure = failure_of(error, "answering")
             tell(Said(kind="refused", code=failure.code, text=str(failure), param=failure.param))
 
 

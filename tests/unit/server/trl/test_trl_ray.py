@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,8 @@ from pathlib import Path
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 from test_trl_serving import CATALOGUE, Served, method
-from training import child_of, needs_engine, tiny_model
+from tiny import needs_engine, tiny_model
+from training import child_of
 
 pytestmark = [
     pytest.mark.slow,
@@ -71,8 +71,7 @@ def nodes(cluster: Nodes) -> Iterator[Nodes]:
 
 @pytest.fixture
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    base = tmp_path_factory.getbasetemp()
-    return tiny_model(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base)
+    return tiny_model(tmp_path_factory)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,8 @@ from typing import Any
 import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob
-from training import needs_engine, rows, tiny_model
+from tiny import needs_engine, tiny_model
+from training import rows
 
 pytestmark = [pytest.mark.slow, needs_engine]
 CATALOGUE = """
@@ -81,9 +82,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    (tmp_path / "models.yaml").write_text(CATALOGUE.format(path=tiny_model(shared)))
+    (tmp_path / "models.yaml").write_text(CATALOGUE.format(path=tiny_model(tmp_path_factory)))
     server = Served(tmp_path)
     with contextlib.closing(server.client):
         yield server

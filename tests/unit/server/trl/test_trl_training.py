@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from training import METHODS, Bench, child_of, last_state, needs_engine, numbers, rows, tiny_model
+from tiny import needs_engine, tiny_model
+from training import METHODS, Bench, child_of, last_state, numbers, rows
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingFailed
@@ -20,8 +21,7 @@ pytestmark = [pytest.mark.slow, needs_engine]
 @pytest.fixture
 def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    base = tmp_path_factory.getbasetemp()
-    return tiny_model(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base)
+    return tiny_model(tmp_path_factory)
 
 
 @pytest.fixture

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from reconciler.api.types import MethodType
 from reconciler.server.graders.grading import Graders
@@ -23,9 +17,6 @@ from reconciler.server.trainers.trl.devices import find_devices
 from reconciler.server.trainers.trl.executor import LocalExecutor
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
-needs_engine = pytest.mark.skipif(
-    importlib.util.find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'"
-)
 METHODS: tuple[MethodType, ...] = ("supervised", "dpo", "reinforcement")
 GRADER = {
     "type": "text_similarity",
@@ -34,20 +25,6 @@ GRADER = {
     "reference": "{{item.answer}}",
     "evaluation_metric": "cosine",
 }
-
-
-def tiny_model(shared: Path) -> Path:
-    """Return the tiny model's directory below one that all workers share; the first that asks makes it."""
-    directory = shared / "tiny"
-    with (shared / "tiny.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not directory.is_dir():
-            program = str(Path(__file__).with_name("tiny.py"))
-            made = subprocess.run(
-                [sys.executable, program, str(directory)], capture_output=True, text=True, check=False
-            )
-            assert made.returncode == 0, made.stderr
-    return directory
 
 
 def entry(model: Path, **changes: Any) -> Entry:

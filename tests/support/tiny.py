@@ -5,10 +5,34 @@
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
+import os
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+needs_engine = pytest.mark.skipif(
+    importlib.util.find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'"
+)
 WORDS = "the quick brown fox jumps over a lazy dog and asks what is two plus three minus one yes no maybe"
+
+
+def tiny_model(temporary: pytest.TempPathFactory) -> Path:
+    """Return the tiny model's directory, one for all workers; the first that asks makes it."""
+    base = temporary.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    directory = shared / "tiny"
+    with (shared / "tiny.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.is_dir():
+            made = subprocess.run(
+                [sys.executable, __file__, str(directory)], capture_output=True, text=True, check=False
+            )
+            assert made.returncode == 0, made.stderr
+    return directory
 
 
 def make(directory: Path) -> None:
