@@ -70,6 +70,13 @@ if TYPE_CHECKING:
     help="The Ray cluster to train on.  [default: one is started here]",
 )
 @click.option(
+    "--track",
+    envvar="RECONCILER_TRACK",
+    multiple=True,
+    metavar="mlflow[=URI]|tensorboard[=DIR]",
+    help="Show trl's runs there as they go; may be repeated.  [default place: tracking in --directory]",
+)
+@click.option(
     "--speed",
     type=click.FloatRange(min=0, min_open=True),
     default=1.0,
@@ -101,6 +108,7 @@ def command(  # noqa: PLR0913 - an option each
     executor: str,
     gpus: str | None,
     ray_address: str | None,
+    track: tuple[str, ...],
     speed: float,
     chaos: Path | None,
     webhook: str | None,
@@ -134,6 +142,7 @@ def command(  # noqa: PLR0913 - an option each
                 graders=from_environment(os.environ),
                 models=models,
                 placement=Placement(executor=executor, gpus=gpus, ray_address=ray_address),
+                track=track,
                 webhook=target,
                 chaos=rules,
                 front=_front(host, api_key) if ui else None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -39,7 +39,8 @@ class Settings:
 
     ``api_key`` None lets everybody in; ``loopback`` refuses requests to any name but this machine's own.
     ``instance`` tells one start of a server from another. ``graders`` says which may run, ``models`` names the
-    trainer's catalogue, None for the usual one, and ``placement`` where it trains. ``webhook`` is told how jobs end.
+    trainer's catalogue, None for the usual one, ``placement`` where it trains and ``track`` what shows its runs.
+    ``webhook`` is told how jobs end.
     ``chaos`` makes it misbehave, for tests. ``front`` makes what is served beside the API, of it.
     """
 
@@ -54,6 +55,7 @@ class Settings:
     graders: GraderSettings = field(default_factory=GraderSettings)
     models: Path | None = None
     placement: Placement = field(default_factory=Placement)
+    track: Sequence[str] = ()
     webhook: Endpoint | None = None
     chaos: Chaos | None = None
     front: Callable[[FastAPI], Front] | None = None

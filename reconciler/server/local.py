@@ -31,6 +31,7 @@ MODELS_VARIABLE = "RECONCILER_MODELS"
 EXECUTOR_VARIABLE = "RECONCILER_EXECUTOR"
 GPUS_VARIABLE = "RECONCILER_GPUS"
 RAY_VARIABLE = "RECONCILER_RAY_ADDRESS"
+TRACK_VARIABLE = "RECONCILER_TRACK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ async def open_local(
             gpus=os.environ.get(GPUS_VARIABLE) or None,
             ray_address=os.environ.get(RAY_VARIABLE) or None,
         ),
+        track=os.environ.get(TRACK_VARIABLE, "").split(),
     )
     trainer = os.environ.get(TRAINER_VARIABLE) or DEFAULT_TRAINER
     async with running_app(
@@ -94,7 +96,7 @@ async def running_app(
     settings = settings or Settings()
     options = TrainerOptions(
         directory, concurrency=concurrency, speed=speed, catalogue=settings.models, graders=settings.graders,
-        placement=settings.placement,
+        placement=settings.placement, track=settings.track,
     )  # fmt: skip
     found = load_trainer(trainer, options)
     store = await asyncio.to_thread(Store, directory)

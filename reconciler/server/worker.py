@@ -176,6 +176,7 @@ def training_run(store: Store, job: JobRow) -> TrainingRun:
         workdir=workdir(store, job.id),
         state=job.state,
         integrations=document["integrations"],
+        metadata=document["metadata"] or {},
     )
 
 

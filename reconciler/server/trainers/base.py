@@ -38,7 +38,8 @@ class TrainingRun:
     ``model`` is what training starts from and ``output_model`` the name of what it makes. Hyperparameters are
     numbers; ``settings`` holds the method's others (grader, response_format). ``rows`` and ``tokens`` are the
     training file's. ``workdir`` is the job's own directory, kept until the job ends. ``state`` is what the last
-    Saved carried, None for a start from the beginning. ``integrations`` are services to be told, as the API has them.
+    Saved carried, None for a start from the beginning. ``integrations`` are services to be told and
+    ``metadata`` the job's pairs, as the API has them.
     """
 
     job_id: str
@@ -57,6 +58,7 @@ class TrainingRun:
     workdir: Path
     state: bytes | None = None
     integrations: Sequence[Mapping[str, Any]] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -180,6 +182,7 @@ class TrainerOptions:
 
     ``directory`` is the server's, ``concurrency`` how many runs may be in progress at once, ``catalogue`` the file
     that says which models there are, where one was named. ``speed`` scales simulated time: 2 is twice as fast.
+    ``track`` are the words of ``--track``: what shows runs besides what jobs name.
     """
 
     directory: Path
@@ -188,6 +191,7 @@ class TrainerOptions:
     catalogue: Path | None = None
     graders: GraderSettings = field(default_factory=GraderSettings)
     placement: Placement = Placement()
+    track: Sequence[str] = ()
 
 
 class Trainer(ABC):

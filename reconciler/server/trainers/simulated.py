@@ -60,6 +60,8 @@ class SimulatedTrainer(Trainer):
             raise UsageError(
                 "The simulated trainer has no use for --gpus and --executor.", hint="They go with --trainer trl."
             )
+        if options.track:
+            raise UsageError("The simulated trainer's runs are shown nowhere.", hint="--track goes with --trainer trl.")
         return cls(speed=options.speed)
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:

@@ -23,8 +23,9 @@ from reconciler.server.trainers.trl.actor import ENDED, Actor, told_file
 from reconciler.server.trainers.trl.devices import Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
 from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.tracking.settings import EXPERIMENT_VARIABLE
 
-_SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "WANDB_MODE")
+_SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "WANDB_MODE", EXPERIMENT_VARIABLE)
 """Variables of the server's environment that its jobs have, too. Keys are not among them: Ray shows environments."""
 _PING_EVERY = 1.0
 _WAITS = 5.0

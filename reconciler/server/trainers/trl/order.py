@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.recipe import Recipe
+from reconciler.server.trainers.trl.tracking.settings import Target
 
 
 class State(BaseModel):
@@ -29,7 +30,7 @@ class Order(BaseModel):
 
     ``place`` is where what it makes is published, ``parent`` the weights that it starts from where its model is a
     fine-tuned one, ``cache`` where converted base models are kept, ``tracking`` where integrations write that have
-    nowhere to send to, ``state`` what it goes on from.
+    nowhere to send to, ``track`` what else shows the run, ``state`` what it goes on from.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -51,8 +52,10 @@ class Order(BaseModel):
     state: State | None
     threads: int | None
     card: dict[str, Any]
+    metadata: dict[str, str] = {}
     integrations: list[dict[str, Any]] = []
     tracking: Path
+    track: tuple[Target, ...] = ()
 
 
 class Told(BaseModel):

@@ -17,7 +17,8 @@ from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Order, Told
 from reconciler.server.trainers.trl.rows import Reader, Row, read
-from reconciler.server.trainers.trl.tracking import Tracker
+from reconciler.server.trainers.trl.tracking.service import Status
+from reconciler.server.trainers.trl.tracking.tracker import Tracker, services
 
 Tell = Callable[[Told], None]
 
@@ -60,8 +61,12 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     tokenizer = load_tokenizer(order.entry, order.cache)
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
-    config = {key: value for key, value in order.card.items() if key != "entry"}
-    tracker = Tracker(order.integrations, run_id=order.job_id, config=config, directory=order.tracking, note=note)
+    last = None
+    if order.state is not None:
+        last = str(checkpoint(order.workdir, order.state.step))
+    _forget_later(order)
+    tell(Told(kind="began"))
+    tracker = Tracker(services(order), note)
 
     def tell_both(told: Told) -> None:
         tell(told)
@@ -69,16 +74,14 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
             tracker.show(told.step, told.metrics)
 
     trainer.add_callback(Watch(order, stop, tell_both, validates=rows["valid"] is not None))
-    last = None
-    if order.state is not None:
-        last = str(checkpoint(order.workdir, order.state.step))
-    _forget_later(order)
-    tell(Told(kind="began"))
+    status: Status = "failed"
     try:
         trainer.train(resume_from_checkpoint=last)
+        done = trainer.state.global_step == trainer.state.max_steps
+        status = "finished" if done else "killed"
     finally:
-        tracker.finish()
-    if trainer.state.global_step == trainer.state.max_steps:
+        tracker.finish(status)
+    if done:
         tell(Told(kind="done"))
 
 

@@ -38,26 +38,37 @@ from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 from reconciler.server.trainers.trl.sampler import Sampler
 from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish
+from reconciler.server.trainers.trl.tracking.settings import Target, parse
 from reconciler.server.trainers.trl.weighing import fitting, shapes_of
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
+_TRACKING = "tracking"
+"""Where runs are shown that are shown nowhere else, below the server's directory."""
 _ATTEMPTS = 3
 """How often a process that ends without a word, without having got further, is started again."""
 
 
 class TrlTrainer(Trainer):
-    """Trains the models of a catalogue, where ``executor`` has room."""
+    """Trains the models of a catalogue, where ``executor`` has room; ``track`` shows its runs, too."""
 
     tracks = True
 
     def __init__(
-        self, directory: Path, catalogue: Catalogue, graders: Graders, executor: Executor, *, threads: int
+        self,
+        directory: Path,
+        catalogue: Catalogue,
+        graders: Graders,
+        executor: Executor,
+        *,
+        threads: int,
+        track: Sequence[Target] = (),
     ) -> None:
         self._directory = directory
         self._catalogue = catalogue
         self._graders = graders
         self._threads = None if "OMP_NUM_THREADS" in os.environ else threads
         self._executor = executor
+        self._track = tuple(track)
         self._sampler = Sampler(directory, executor.here, self._threads)
         self.shelf = Shelf(directory / "models")
 
@@ -69,8 +80,9 @@ class TrlTrainer(Trainer):
         catalogue = load_catalogue(options.catalogue or options.directory / FILE)
         threads = max(1, (os.cpu_count() or 1) // options.concurrency)
         directory = options.directory.absolute()
+        track = parse(options.track, directory / _TRACKING, os.environ)
         executor = _executor(options.placement, directory)
-        return cls(directory, catalogue, Graders(options.graders), executor, threads=threads)
+        return cls(directory, catalogue, Graders(options.graders), executor, threads=threads, track=track)
 
     @property
     def places(self) -> int | None:
@@ -260,8 +272,10 @@ class TrlTrainer(Trainer):
                 "training_sha256": run.training_sha256,
                 "validation_sha256": run.validation_sha256 or None,
             },
+            metadata=dict(run.metadata),
             integrations=[dict(each) for each in run.integrations],
-            tracking=self._directory / "tracking",
+            tracking=self._directory / _TRACKING,
+            track=self._track,
         )
 
 

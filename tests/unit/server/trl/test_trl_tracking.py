@@ -1,20 +1,30 @@
-"""Weights & Biases is told what a job says, and never in the way."""
+"""What shows a run is told what a job says, and never in the way."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from reconciler.server.trainers.trl.tracking import Tracker
+from reconciler.server.trainers.trl.tracking import tracker as tracking
+from reconciler.server.trainers.trl.tracking.mlflow import Mlflow
+from reconciler.server.trainers.trl.tracking.service import Run, Shown, Status
+from reconciler.server.trainers.trl.tracking.settings import MlflowTarget
+from reconciler.server.trainers.trl.tracking.tracker import Tracker, reason
+from reconciler.server.trainers.trl.tracking.wandb import Wandb
 
-PLACE = {"type": "wandb", "wandb": {"project": "p", "entity": "acme", "name": "n", "tags": ["a"], "run_id": "ftjob-x"}}
+PLACE = {"project": "p", "entity": "acme", "name": "n", "tags": ["a"], "run_id": "ftjob-x"}
+RUN = Run("ftjob-x", {"seed": 1, "hyperparameters": {"n_epochs": 2, "beta": None}}, {"reconciler.name": "triage"}, 0)
 
 
-class Wandb:
+class WandbLibrary:
     """Stands in for the library: notes what it is told, or breaks."""
 
     def __init__(self, *, key: str | None = None, fault: Exception | None = None) -> None:
@@ -38,40 +48,141 @@ class Wandb:
         self.finished += 1
 
 
-def told(wandb: Wandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *places: dict[str, Any]) -> list[str]:
+def told(wandb: WandbLibrary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """Track a run of one step; return the notes."""
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     notes: list[str] = []
-    tracker = Tracker(places, run_id="ftjob-x", config={"seed": 1}, directory=tmp_path, note=notes.append)
+    tracker = Tracker([Wandb(PLACE, RUN, tmp_path)], notes.append)
     tracker.show(3, {"train_loss": 0.5})
-    tracker.finish()
+    tracker.finish("finished")
     return notes
 
 
 def test_a_run_is_shown_where_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wandb = Wandb(key="k")
-    notes = told(wandb, monkeypatch, tmp_path, PLACE)
+    wandb = WandbLibrary(key="k")
+    notes = told(wandb, monkeypatch, tmp_path)
     (began,) = wandb.began
     assert [began[name] for name in ("project", "entity", "name", "tags")] == ["p", "acme", "n", ["a"]]
-    assert (began["id"], began["mode"], began["config"]) == ("ftjob-x", "online", {"seed": 1})
+    assert (began["id"], began["mode"], began["config"]) == ("ftjob-x", "online", RUN.settings)
     assert (wandb.steps, wandb.finished) == ([(3, {"train_loss": 0.5})], 1)
     assert notes == ["Weights & Biases shows this run: https://wandb.example/run"]
 
 
 def test_without_a_key_a_run_is_kept_for_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wandb = Wandb()
-    notes = told(wandb, monkeypatch, tmp_path, PLACE)
+    wandb = WandbLibrary()
+    notes = told(wandb, monkeypatch, tmp_path)
     assert wandb.began[0]["mode"] == "offline"
     assert notes == ["Weights & Biases has no key here: `wandb sync d/run` sends this run."]
 
 
 def test_a_fault_is_noted_and_nothing_more(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    notes = told(Wandb(fault=ConnectionError("no\nnetwork")), monkeypatch, tmp_path, PLACE)
+    notes = told(WandbLibrary(fault=ConnectionError("no\nnetwork")), monkeypatch, tmp_path)
     assert notes == ["Weights & Biases does not follow this run: ConnectionError: no network"]
 
 
-def test_a_job_without_integrations_loads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    wandb = Wandb()
-    assert told(wandb, monkeypatch, tmp_path) == []
-    assert wandb.began == []
+class Flaky:
+    """A service that fails as often as it is told to, and keeps what it was told."""
+
+    title = "It"
+
+    def __init__(self, *, begins: int = 0, logs: int = 0, retries: bool = True) -> None:
+        self.retries = retries
+        self.steps: list[int] = []
+        self.ended: Status | None = None
+        self._begins, self._logs = begins, logs
+
+    def begin(self) -> str:
+        self._begins -= 1
+        if self._begins >= 0:
+            raise ConnectionRefusedError("nobody there")
+        return "It shows this run."
+
+    def log(self, steps: Sequence[Shown]) -> None:
+        self._logs -= 1
+        if self._logs >= 0:
+            raise TimeoutError("too slow")
+        self.steps += [shown.step for shown in steps]
+
+    def finish(self, status: Status) -> None:
+        self.ended = status
+
+
+def followed(service: Flaky) -> list[str]:
+    notes: list[str] = []
+    tracker = Tracker([service], notes.append)
+    tracker.show(1, {"train_loss": 1.0})
+    deadline = time.monotonic() + 10
+    while not (service.steps or any("not follow" in note for note in notes)) and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for step in range(2, 6):
+        tracker.show(step, {"train_loss": 1.0})
+    tracker.finish("killed")
+    return notes
+
+
+@pytest.mark.parametrize("service", [Flaky(begins=1), Flaky(logs=1)], ids=["begin", "log"])
+def test_a_service_that_was_away_is_told_all_later(service: Flaky, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_AGAIN", 0.0)
+    notes = followed(service)
+    assert service.steps == [1, 2, 3, 4, 5]
+    assert service.ended == "killed"
+    assert "It shows this run." in notes
+    assert sum("does not follow this run" in note for note in notes) == 1
+
+
+def test_a_service_that_stays_away_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_AGAIN", 0.0)
+    assert followed(Flaky(begins=99)) == ["It does not follow this run: ConnectionRefusedError: nobody there"]
+
+
+def test_one_that_is_not_to_be_called_again_is_not() -> None:
+    service = Flaky(logs=1, retries=False)
+    followed(service)
+    assert (service.steps, service.ended) == ([], None)
+
+
+def test_a_service_that_hangs_is_left_behind_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_FINISH_SECONDS", 0.2)
+    gate = threading.Event()
+
+    class Hangs(Flaky):
+        def begin(self) -> str:
+            gate.wait()
+            return ""
+
+    notes: list[str] = []
+    well = Flaky()
+    tracker = Tracker([Hangs(), well], notes.append)
+    tracker.show(1, {"train_loss": 1.0})
+    tracker.finish("finished")
+    gate.set()
+    assert well.ended == "finished"
+    assert notes == ["It shows this run.", "It does not have all of this run: it took too long."]
+
+
+def test_a_reason_is_what_the_network_said_without_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token-of-somebody")
+    refused = ValueError("<HTTPConnection object at 0x7f00> at a very long address")
+    refused.__context__ = ConnectionRefusedError(111, "Connection refused")
+    assert reason(refused) == "ConnectionRefusedError: [Errno 111] Connection refused"
+    said = reason(ValueError("http://me:pass@host refuses token-of-somebody"))
+    assert said == "ValueError: http://host refuses [key]"
+
+
+def test_a_password_in_mlflows_own_variable_goes_where_mlflow_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:p%40ss@mlflow.example:5000/x/")
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    service = Mlflow(MlflowTarget(uri=None), RUN)
+    assert service.title == "MLflow at https://mlflow.example:5000/x"
+    assert os.environ["MLFLOW_TRACKING_USERNAME"] == "me"
+    assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "p@ss"
+    assert "p%40ss" not in os.environ["MLFLOW_TRACKING_URI"]
+
+
+def test_a_run_is_known_by_its_spec_and_its_settings_by_their_paths() -> None:
+    assert RUN.name == "triage"
+    assert Run("ftjob-x", {}, {}, 0).name == "ftjob-x"
+    assert RUN.facts == {"seed": 1, "hyperparameters.n_epochs": 2}
