@@ -72,6 +72,7 @@ def test_the_version_is_the_packages(repo: Repo) -> None:
         (["serve", "--speed", "0"], "--speed"),
         (["serve", "--trainer", "none-such"], "simulated"),
         (["serve", "--gpus", "2"], "--trainer trl"),
+        (["serve", "--track", "tensorboard"], "--trainer trl"),
         (["apply", "--server", "local"], "--auto-approve"),
     ],
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from reconciler.api.types import MethodType
 
@@ -43,6 +44,17 @@ def validated(logs: Mapping[str, object]) -> dict[str, float]:
     """Return the numbers of the validation file. All of it was looked at, so each is the ``full_`` one, too."""
     found = _renamed(_VALID, logs)
     return found | {f"full_{name}": value for name, value in found.items()}
+
+
+def history(method: MethodType, logs: Iterable[Mapping[str, Any]]) -> dict[int, dict[str, float]]:
+    """Return the numbers of the steps that TRL's own history of a run has, as they were told step by step."""
+    found: dict[int, dict[str, float]] = {}
+    for each in logs:
+        if "loss" in each:
+            found[each["step"]] = trained(method, each)
+        elif each["step"] in found:
+            found[each["step"]] |= validated(each)
+    return found
 
 
 def _renamed(names: Mapping[str, str], logs: Mapping[str, object]) -> dict[str, float]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from reconciler.server.trainers.trl import metrics
 from reconciler.server.trainers.trl.child import Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import failure_of
@@ -61,12 +63,10 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     tokenizer = load_tokenizer(order.entry, order.cache)
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
-    last = None
-    if order.state is not None:
-        last = str(checkpoint(order.workdir, order.state.step))
+    last = checkpoint(order.workdir, order.state.step) if order.state is not None else None
     _forget_later(order)
     tell(Told(kind="began"))
-    tracker = Tracker(services(order), note)
+    tracker = Tracker(services(order, _history(order, last)), note)
 
     def tell_both(told: Told) -> None:
         tell(told)
@@ -76,7 +76,7 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     trainer.add_callback(Watch(order, stop, tell_both, validates=rows["valid"] is not None))
     status: Status = "failed"
     try:
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=last and str(last))
         done = trainer.state.global_step == trainer.state.max_steps
         status = "finished" if done else "killed"
     finally:
@@ -101,6 +101,14 @@ def _rows(order: Order, tokenizer: Any, note: Callable[[str], None]) -> dict[str
     if reader.cut:
         note(f"Rows longer than the model's {entry.context} tokens were cut at their end: {reader.cut}.")
     return {"train": train, "valid": valid}
+
+
+def _history(order: Order, last: Path | None) -> Mapping[int, Mapping[str, float]]:
+    """Return the numbers of the steps before, which TRL saves with each checkpoint."""
+    if last is None:
+        return {}
+    state = json.loads((last / "trainer_state.json").read_text(encoding="utf-8"))
+    return metrics.history(order.method, state["log_history"])
 
 
 def _forget_later(order: Order) -> None:

@@ -57,3 +57,12 @@ def test_numbers_go_by_the_apis_names_and_what_is_no_number_is_left_out() -> Non
 
 def test_numbers_of_the_whole_validation_file_are_full_ones_too() -> None:
     assert metrics.validated({"eval_loss": 0.25, "eval_runtime": 3.0}) == {"valid_loss": 0.25, "full_valid_loss": 0.25}
+
+
+def test_the_history_of_a_run_has_the_numbers_that_were_told() -> None:
+    logs = [{"loss": 0.5, "step": 1}, {"loss": 0.25, "step": 2}, {"eval_loss": 0.75, "step": 2}]
+    summary = {"train_runtime": 3.0, "train_loss": 0.3, "step": 2}
+    assert metrics.history("supervised", [*logs, summary]) == {
+        1: {"train_loss": 0.5},
+        2: {"train_loss": 0.25, "valid_loss": 0.75, "full_valid_loss": 0.75},
+    }

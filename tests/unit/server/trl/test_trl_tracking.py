@@ -161,6 +161,21 @@ def test_a_service_that_hangs_is_left_behind_and_the_others_are_told(monkeypatch
     assert notes == ["It shows this run.", "It does not have all of this run: it took too long."]
 
 
+def test_a_service_that_was_away_is_not_waited_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracking, "_AGAIN", 0.0)
+    monkeypatch.setattr(tracking, "_AWAY_SECONDS", 0.1)
+    gate = threading.Event()
+
+    class HangsThen(Flaky):
+        def begin(self) -> str:
+            if self._begins <= 0:
+                gate.wait()
+            return super().begin()
+
+    assert followed(HangsThen(begins=1)) == ["It does not follow this run: ConnectionRefusedError: nobody there"]
+    gate.set()
+
+
 def test_a_reason_is_what_the_network_said_without_any_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "token-of-somebody")
     refused = ValueError("<HTTPConnection object at 0x7f00> at a very long address")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import MissingExtra, ReconcilerError, UsageError
-from reconciler.server.context import Settings
-from reconciler.server.local import DEFAULT_TRAINER, running_app
+from reconciler.errors import MissingExtra, UsageError
+from reconciler.server.local import open_local
+from reconciler.server.trainers.base import TrainerOptions
+from reconciler.server.trainers.simulated import SimulatedTrainer
 from reconciler.server.trainers.trl.tracking.settings import MlflowTarget, Target, TensorBoardTarget, parse
 
 PLACE = Path("/srv/reconciler/tracking")
@@ -98,10 +99,20 @@ def test_what_is_not_installed_is_said_with_its_command(
     assert f"pip install 'finetune-reconciler[{extra}]'" in caught.value.hint
 
 
-async def test_the_simulated_trainer_shows_runs_nowhere(tmp_path: Path) -> None:
-    serving = running_app(
-        tmp_path, concurrency=1, speed=1.0, trainer=DEFAULT_TRAINER, settings=Settings(track=["tensorboard"])
-    )
-    with pytest.raises(ReconcilerError) as caught:
-        await serving.__aenter__()
+async def test_the_variable_holds_several_words_and_the_simulated_trainer_has_no_use_for_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RECONCILER_TRAINER", raising=False)
+    monkeypatch.setenv("RECONCILER_TRACK", " mlflow=http://h  tensorboard ")
+    seen: list[TrainerOptions] = []
+    start = SimulatedTrainer.start
+
+    def started(options: TrainerOptions) -> SimulatedTrainer:
+        seen.append(options)
+        return start(options)
+
+    monkeypatch.setattr(SimulatedTrainer, "start", started)
+    with pytest.raises(UsageError) as caught:
+        await open_local(tmp_path).__aenter__()
+    assert seen[0].track == ["mlflow=http://h", "tensorboard"]
     assert "--trainer trl" in caught.value.hint

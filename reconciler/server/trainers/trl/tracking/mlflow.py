@@ -77,6 +77,7 @@ class Mlflow:
         self._known = {each.step for each in client.get_metric_history(self._run_id, "train_loss")}
         new = {name: value for name, value in self._job.facts.items() if name not in run.data.params}
         client.log_batch(self._run_id, params=[Param(_name(name), str(value)[:6000]) for name, value in new.items()])
+        self.log(self._job.past)
         return self._shown(experiment)
 
     def _experiment(self) -> str:
@@ -106,7 +107,7 @@ class Mlflow:
         return f"MLflow shows this run, {self._run_id}, as {self._job.name}."
 
     def log(self, steps: Sequence[Shown]) -> None:
-        """Show steps, but those that a run which was killed repeats: their numbers are the same."""
+        """Show steps, but those that are there: a run that was killed repeats some, to the same numbers."""
         from mlflow.entities import Metric  # noqa: PLC0415 - it is loaded
 
         new = [shown for shown in steps if shown.step not in self._known]

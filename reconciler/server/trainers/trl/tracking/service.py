@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 LOADING = threading.Lock()
@@ -20,12 +21,22 @@ NAME = "reconciler.name"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A job's run. ``step`` is what it goes on from, 0 for its beginning; ``settings`` may hold others, in depth."""
+    """A job's run. ``settings`` may hold others, in depth.
+
+    ``step`` is what it goes on from, 0 for its beginning, and ``history`` are the numbers of the steps up to that.
+    """
 
     job_id: str
     settings: Mapping[str, Any]
     metadata: Mapping[str, str]
-    step: int
+    step: int = 0
+    history: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def past(self) -> list[Shown]:
+        """The steps up to that which it goes on from, as if they were known now."""
+        now = time.time()
+        return [Shown(step, metrics, now) for step, metrics in self.history.items()]
 
     @property
     def name(self) -> str:

@@ -30,17 +30,20 @@ class TensorBoard:
         self._writer: Any = None
 
     def begin(self) -> str:
-        """Open a file of events, before which those of later steps do not count."""
+        """Open a file of events. What those before it have of later steps does not count any more."""
         with LOADING:
             from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - loads for a second
             from torch.utils.tensorboard.summary import hparams  # noqa: PLC0415
 
-        self._writer = SummaryWriter(str(self._root / self._name), purge_step=self._run.step + 1)
-        if not self._run.step:
+        place = self._root / self._name
+        new = not any(place.glob("events.*"))
+        self._writer = SummaryWriter(str(place), purge_step=None if new else self._run.step + 1)
+        if new:
             self._writer.add_text("job", _table(self._run), 0)
             experiment, start, _ = hparams(_chosen(self._run), dict.fromkeys(_CURVES, 0))
             for summary in (experiment, start):
                 self._writer.file_writer.add_summary(summary, 0)
+            self.log(self._run.past)
         return f"TensorBoard: `tensorboard --logdir {self._root}` shows this run as {self._name}."
 
     def log(self, steps: Sequence[Shown]) -> None:

@@ -18,15 +18,19 @@ from reconciler.server.trainers.trl.tracking.tensorboard import TensorBoard
 from reconciler.server.trainers.trl.tracking.wandb import Wandb
 
 _FINISH_SECONDS = 30.0
+_AWAY_SECONDS = 5.0
 _AGAIN = 30.0
 """Seconds after which a service that failed is called again."""
 
 
-def services(order: Order) -> list[Service]:
-    """Return what shows an order's run: what its job names, and what the server's owner does."""
+def services(order: Order, history: Mapping[int, Mapping[str, float]]) -> list[Service]:
+    """Return what shows an order's run: what its job names, and what the server's owner does.
+
+    ``history`` has the numbers of the steps before those that are to come.
+    """
     settings = {key: value for key, value in order.card.items() if key != "entry"}
     step = order.state.step if order.state else 0
-    run = Run(order.job_id, settings, order.metadata, step)
+    run = Run(order.job_id, settings, order.metadata, step, history)
     return [
         *(Wandb(each["wandb"], run, order.tracking) for each in order.integrations if each["type"] == "wandb"),
         *(Mlflow(each, run) if isinstance(each, MlflowTarget) else TensorBoard(each, run) for each in order.track),
@@ -46,12 +50,12 @@ class Tracker:
             follower.tell(shown)
 
     def finish(self, status: Status) -> None:
-        """Pass on what is left, for as long as half a minute."""
+        """Pass on what is left, for as long as half a minute; less where a service was away."""
+        began = time.monotonic()
         for follower in self._followers:
             follower.tell(status)
-        deadline = time.monotonic() + _FINISH_SECONDS
         for follower in self._followers:
-            follower.wait(deadline - time.monotonic())
+            follower.wait(began)
 
 
 class _Follower:
@@ -70,10 +74,11 @@ class _Follower:
         if self._thread.is_alive():
             self._queue.put(what)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it has told all, or no longer."""
-        self._thread.join(max(0.0, seconds))
-        if self._thread.is_alive():
+    def wait(self, began: float) -> None:
+        """Wait until it has told all, for some seconds since ``began``."""
+        seconds = _AWAY_SECONDS if self._failing else _FINISH_SECONDS
+        self._thread.join(max(0.0, began + seconds - time.monotonic()))
+        if self._thread.is_alive() and not self._failing:
             self._note(f"{self._service.title} does not have all of this run: it took too long.")
 
     def _work(self) -> None:
