@@ -18,7 +18,8 @@ from typing import Any
 
 import httpx
 import pytest
-from training import Bench, needs_engine, numbers, tiny_model
+from tiny import needs_engine, tiny_model
+from training import Bench, numbers
 
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingRun
 from reconciler.server.trainers.trl.tracking.settings import MlflowTarget, parse
@@ -44,8 +45,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def bench(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Bench:
-    base = tmp_path_factory.getbasetemp()
-    return Bench(tmp_path, tiny_model(base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base))
+    return Bench(tmp_path, tiny_model(tmp_path_factory))
 
 
 def tracked(bench: Bench, *words: str) -> TrainingRun:
