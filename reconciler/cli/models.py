@@ -1,18 +1,23 @@
-"""``reconciler models export``: what the embedded server has trained, as files with a card."""
+"""``reconciler models export``: what the embedded server has trained, as files with a card, here or on a hub."""
 
 from __future__ import annotations
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.cli.say import in_json
 from reconciler.cli.session import STATE
-from reconciler.errors import ReconcilerError
+from reconciler.cli.terminal import Terminal
+from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
-    from reconciler.server.trainers.trl.export import Provenance
+    from reconciler.server.trainers.trl.card import Provenance
+    from reconciler.server.trainers.trl.export import Doing, Wish
+    from reconciler.server.trainers.trl.hub import Address, Leave
 
 
 @click.group()
@@ -25,10 +30,24 @@ def command() -> None:
 @click.option(
     "--to",
     "target",
-    type=click.Path(path_type=Path),
     required=True,
-    metavar="DIR",
-    help="A new directory.",
+    metavar="DIR|hf://OWNER/NAME[@BRANCH]",
+    help="A new directory, or a repository of the Hugging Face hub, which gets one commit.",
+)
+@click.option("--public", is_flag=True, help="Let everybody see the repository; a new one is private otherwise.")
+@click.option("--overwrite", is_flag=True, help="Replace the weights in a repository that holds another model.")
+@click.option(
+    "--gguf",
+    "kind",
+    type=click.Choice(["auto", "f32", "f16", "bf16", "q8_0"]),
+    help="Write NAME.gguf of this type, too, with a Modelfile for Ollama.",
+)
+@click.option(
+    "--gguf-converter",
+    "converter",
+    type=click.Path(path_type=Path),
+    envvar="RECONCILER_GGUF_CONVERTER",
+    help="llama.cpp's convert_hf_to_gguf.py, or its directory.  [default: RECONCILER_GGUF_CONVERTER, or on PATH]",
 )
 @click.option(
     "--directory",
@@ -37,20 +56,53 @@ def command() -> None:
     show_default=True,
     help="The directory of the server that made it.",
 )
-def export(name: str, target: Path, directory: Path) -> None:
-    """Write the weights of NAME (a spec, or a model or checkpoint ft:...) into a directory.
+def export(
+    name: str, target: str, *, public: bool, overwrite: bool, kind: str | None, converter: Path | None, directory: Path
+) -> None:
+    """Write the weights of NAME (a spec, or a model or checkpoint ft:...) into a directory or a repository of the hub.
 
     It gets the adapter, the whole model merged into safetensors, and a model card that names the data by digest, the
-    spec, its revision and commit, and the metrics.
+    spec, its revision and commit, and the metrics. On the hub the whole model is at the repository's root. The token is
+    HF_TOKEN, or that of `hf auth login`.
     """
     from reconciler.observe.ownership import NAME  # noqa: PLC0415
     from reconciler.report.escape import clean  # noqa: PLC0415
+    from reconciler.report.working import working  # noqa: PLC0415
+    from reconciler.server.trainers.trl.export import Wish, find  # noqa: PLC0415
     from reconciler.server.trainers.trl.export import export as write  # noqa: PLC0415
-    from reconciler.server.trainers.trl.export import find  # noqa: PLC0415
+    from reconciler.server.trainers.trl.gguf import Gguf, find_converter  # noqa: PLC0415
+    from reconciler.server.trainers.trl.hub import Address, Leave  # noqa: PLC0415
 
+    address = Address.parse(target)
+    if address is None and (public or overwrite):
+        raise UsageError(
+            "--public and --overwrite are for a repository of the hub.", hint="Leave them out for a directory."
+        )
+    gguf = Gguf(kind, find_converter(converter)) if kind else None
     what = find(directory, name, NAME)
-    parts = write(directory, what, target, commit=_commit(what))
-    click.echo(clean(f"{what.made.name} is in {target}: {', '.join(part.name for part in parts)}"))
+    wish = Wish(_commit(what), gguf)
+    with working(sys.stderr, interactive=_moving(), color=Terminal.of(sys.stderr).color) as doing:
+        if address is None:
+            parts = write(directory, what, Path(target), wish, doing)
+            said = f"{what.made.name} is in {target}: {', '.join(part.name for part in parts)}"
+        else:
+            commit = _publish(directory, what, address, Leave(public, overwrite), wish, doing)
+            said = f"{what.made.name} is in {address}: {commit}"
+    click.echo(clean(said))
+
+
+def _publish(directory: Path, what: Provenance, address: Address, leave: Leave, wish: Wish, doing: Doing) -> str:
+    from reconciler.cli.secrets import SECRETS  # noqa: PLC0415
+    from reconciler.server.trainers.trl.hub import Hub, publish, token  # noqa: PLC0415
+
+    key = token()
+    SECRETS.add([key])
+    return publish(directory, what, Hub(address, key, bars=_moving()), leave, wish, doing)
+
+
+def _moving() -> bool:
+    """Whether what is being done is shown as it goes on."""
+    return Terminal.of(sys.stderr).interactive and not in_json()
 
 
 def _commit(what: Provenance) -> str | None:

@@ -54,7 +54,11 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "schema": [[], ["--config"]],
     "doctor": [[], ["--format", "json"]],
     "init": [["fresh"], ["fresh", "--github", "--action", f"acme/reconciler@{'a' * 40}"]],
-    "models": [["export", "MODEL", "--to", "out"]],
+    "models": [
+        ["export", "MODEL", "--to", "out"],
+        ["export", "MODEL", "--to", "hf://acme/out"],
+        ["export", "MODEL", "--to", "out", "--gguf", "f16", "--gguf-converter", "reconciler.yaml"],
+    ],
     "serve": [["--directory", "reconciler.yaml"], ["--directory", "reconciler.yaml", "--ui"]],
 }
 """By command: the arguments of each call. MODEL is the model of ``good``; every other word is itself."""

@@ -59,7 +59,9 @@ def test_every_option_a_document_names_exists() -> None:
     for name in COMMANDS:
         command = cli.get_command(click.Context(cli), name)
         assert command is not None
-        options |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        parts = command.commands.values() if isinstance(command, click.Group) else ()
+        parameters = [parameter for each in (command, *parts) for parameter in each.params]
+        options |= {option for parameter in parameters for option in (*parameter.opts, *parameter.secondary_opts)}
     for path in DOCUMENTS:
         spans = re.findall(r"`(--[a-z-]+)", path.read_text(encoding="utf-8"))
         assert {s for s in spans if s not in options} == set(), path

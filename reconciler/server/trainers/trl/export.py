@@ -3,40 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from reconciler.errors import StoreError, UsageError
 from reconciler.server import files, jobs
 from reconciler.server.jobs import JobRow
 from reconciler.server.store import DATABASE, Store
+from reconciler.server.trainers.trl.card import Provenance, card
 from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.child import Child
-from reconciler.server.trainers.trl.merge import MergeOrder
+from reconciler.server.trainers.trl.gguf import Gguf, convert
+from reconciler.server.trainers.trl.merge import MERGED, MergeOrder
 from reconciler.server.trainers.trl.order import Told
-from reconciler.server.trainers.trl.shelf import Made, NoWeights, Shelf
+from reconciler.server.trainers.trl.shelf import Made, NoWeights, Shelf, slug
 
+Doing = Callable[[str], None]
+"""Hears what is being done, in a few words for a person."""
 _MODULE = "reconciler.server.trainers.trl.merge"
+_PLAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
-class Provenance:
-    """Where a model comes from: its weights, its job, the names of its data files, and its metrics."""
+class Wish:
+    """What is wanted of an export: the commit that its card names, and GGUF besides safetensors."""
 
-    made: Made
-    job: JobRow
-    files: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-    @property
-    def metadata(self) -> Mapping[str, str]:
-        """The job's metadata, in which its owner, spec and revision stand."""
-        return self.job.document["metadata"] or {}
+    commit: str | None = None
+    gguf: Gguf | None = None
 
 
 def find(directory: Path, name: str, spec_key: str) -> Provenance:
@@ -86,12 +84,13 @@ def _metrics(db: sqlite3.Connection, job: JobRow, step: int) -> dict[str, float]
     return next((each["metrics"] for each in found if each["step_number"] == step), {})
 
 
-def export(directory: Path, what: Provenance, target: Path, *, commit: str | None) -> Sequence[Path]:
+def export(directory: Path, what: Provenance, target: Path, wish: Wish, doing: Doing) -> Sequence[Path]:
     """Write the model into a new directory, whole or not at all; return what was written, in order.
 
     Raises:
         UsageError: the directory is there already, and not empty.
         StoreError: the weights could not be written.
+        ReconcilerError: they could not be converted.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not empty.", hint="Name a new directory: nothing is written over.")
@@ -99,8 +98,7 @@ def export(directory: Path, what: Provenance, target: Path, *, commit: str | Non
     try:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
-        _merge(directory.absolute(), what.made, part.absolute())
-        (part / "README.md").write_text(card(what, commit=commit), encoding="utf-8")
+        write(directory, what, part, wish, doing)
         if target.exists():
             target.rmdir()
         part.rename(target)
@@ -111,71 +109,49 @@ def export(directory: Path, what: Provenance, target: Path, *, commit: str | Non
     return sorted(target.iterdir())
 
 
-def _merge(directory: Path, made: Made, target: Path) -> None:
+def write(
+    directory: Path, what: Provenance, target: Path, wish: Wish, doing: Doing, *, whole: str = f"`{MERGED}/`"
+) -> None:
+    """Write all parts of the model into an empty directory. ``whole`` says in the card where the whole model lies.
+
+    Raises:
+        StoreError: the weights could not be written.
+        ReconcilerError: they could not be converted.
+        OSError: the disk does not take them.
+    """
+    name = gguf_name(what) if wish.gguf else None
+    doing("Merging the weights")
+    _merge(directory.absolute(), what.made, target.absolute(), name)
+    parts = f"{whole} is the whole model; `adapter/`, where there is one, is what was trained, for its base."
+    if wish.gguf and name:
+        doing("Converting to GGUF")
+        convert(wish.gguf, target / MERGED, target / name)
+        parts += f" `{name}` is the whole model for llama.cpp and, with the `Modelfile`, for Ollama."
+    (target / "README.md").write_text(card(what, commit=wish.commit, parts=parts), encoding="utf-8")
+
+
+def gguf_name(what: Provenance) -> str:
+    """Return what the model's GGUF file is called: by its spec, else by its own name."""
+    spec = what.spec or ""
+    return f"{spec if _PLAIN.fullmatch(spec) else slug(what.made.name)}.gguf"
+
+
+def _merge(directory: Path, made: Made, target: Path, gguf: str | None) -> None:
     entry = Entry.model_validate(made.card["entry"])
-    order = MergeOrder(entry=entry, cache=directory / "bases", weights=made.directory, target=target)
+    order = MergeOrder(entry=entry, cache=directory / "bases", weights=made.directory, target=target, gguf=gguf)
     file = target / "order.json"
     file.write_text(order.model_dump_json(), encoding="utf-8")
     log = target / "merge.log"
     child = Child(_MODULE, [str(file)], log=log, environment={"HF_HUB_DISABLE_TELEMETRY": "1"})
     told = Told(kind="died")
+    patience = 0
     try:
         while (line := child.hear(1.0)) is not None:
             told = Told.model_validate_json(line) if line else told
+        patience = 10
     finally:
-        code = child.end(patience=10)
+        code = child.end(patience)
     if told.kind != "done":
         raise StoreError(told.message or f"The weights were not written: the process ended with {code}.")
     file.unlink()
     log.unlink()
-
-
-def card(what: Provenance, *, commit: str | None) -> str:
-    """Return the model card, in the hub's form."""
-    made, job = what.made, what.job.document
-    head = {
-        "license": (made.card.get("licence") or "unknown").lower(),
-        "base_model": made.card["source"],
-        "library_name": "transformers",
-        "tags": ["text-generation", made.card["method"]],
-    }
-    facts = {
-        "model": made.name,
-        "base": f"{made.card['base']} ({made.card['source']})",
-        "started from": made.card["started_from"],
-        "job": what.job.id,
-        "spec": what.metadata.get("reconciler.name"),
-        "owner": what.metadata.get("reconciler.owner"),
-        "revision": what.metadata.get("reconciler.revision"),
-        "commit": commit,
-        "method": made.card["method"],
-        "hyperparameters": ", ".join(f"{name} {value}" for name, value in made.card["hyperparameters"].items()),
-        "seed": made.card["seed"],
-        "step": made.step,
-        "trained tokens": job["trained_tokens"],
-        "training data": _data(what, "training_file", "training_sha256"),
-        "validation data": _data(what, "validation_file", "validation_sha256"),
-    }
-    lines = ["---", *(f"{key}: {json.dumps(value)}" for key, value in head.items()), "---", ""]
-    lines += [f"# {_cell(made.name)}", "", "| | |", "| --- | --- |"]
-    lines += [f"| {key} | {_cell(value)} |" for key, value in facts.items() if value not in (None, "")]
-    if what.metrics:
-        lines += ["", "| metric | at this step |", "| --- | --- |"]
-        lines += [f"| {_cell(key)} | {_cell(value)} |" for key, value in what.metrics.items() if key != "step"]
-    lines += [
-        "",
-        "`merged/` is the whole model; `adapter/`, where there is one, is what was trained, for its base.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _data(what: Provenance, param: str, digest: str) -> str | None:
-    sha256 = what.made.card[digest]
-    return f"{what.files[param] or 'deleted'}, sha256 {sha256}" if sha256 else None
-
-
-def _cell(value: Any) -> str:  # noqa: ANN401 - a fact of any type
-    """Show a value in a cell: in code, so that nothing in it is markup."""
-    text = str(value).replace("`", "'").replace("|", "\\|")
-    return f"`{' '.join(text.split())}`"

@@ -1,6 +1,7 @@
 """The exporting subprocess: ``python -m reconciler.server.trainers.trl.merge ORDER.json``. Loads torch.
 
-It writes ``adapter`` (for a model that has one) and ``merged``: a whole model of safetensors with its tokenizer.
+It writes ``adapter`` (for a model that has one) and ``merged``: a whole model of safetensors with its tokenizer, and,
+where it is to become GGUF, Ollama's ``Modelfile``.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from reconciler.server.trainers.trl.child import Parent
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Told
 
+MERGED = "merged"
+"""Where the whole model goes."""
+
 
 class MergeOrder(BaseModel):
-    """What is to be written where: weights of a base's entry, into a new directory."""
+    """What is to be written where: weights of a base's entry, into a new directory. ``gguf`` names the later file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -28,6 +32,7 @@ class MergeOrder(BaseModel):
     cache: Path
     weights: Path
     target: Path
+    gguf: str | None = None
 
 
 def main(file: str) -> None:
@@ -48,6 +53,7 @@ def _merge(order: MergeOrder) -> None:
     from peft import PeftModel  # noqa: PLC0415 - after the pipe is safe from what libraries print
 
     from reconciler.server.trainers.trl.dialogue import Dialogue  # noqa: PLC0415
+    from reconciler.server.trainers.trl.modelfile import modelfile  # noqa: PLC0415
     from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer  # noqa: PLC0415
 
     whole = order.entry.model_copy(update={"tuning": "full"})  # nothing is merged into four bits
@@ -56,11 +62,15 @@ def _merge(order: MergeOrder) -> None:
         model = PeftModel.from_pretrained(model, order.weights).merge_and_unload()
         shutil.copytree(order.weights, order.target / "adapter")
         _name_base(order.target / "adapter" / "adapter_config.json", order.entry)
-    model.save_pretrained(order.target / "merged")
+    model.save_pretrained(order.target / MERGED)
     tokenizer = load_tokenizer(order.entry, order.cache)
     given = order.entry.chat_template
-    tokenizer.chat_template = Dialogue(tokenizer, Path(given).read_text() if given else None, {}).template
-    tokenizer.save_pretrained(order.target / "merged")
+    dialogue = Dialogue(tokenizer, Path(given).read_text() if given else None, {})
+    tokenizer.chat_template = dialogue.template
+    tokenizer.save_pretrained(order.target / MERGED)
+    if order.gguf:
+        text = modelfile(order.gguf, dialogue, begins=tokenizer.bos_token, ends=tokenizer.eos_token)
+        (order.target / "Modelfile").write_text(text, encoding="utf-8")
 
 
 def _name_base(config: Path, entry: Entry) -> None:

@@ -9,29 +9,37 @@ from typing import Any
 import pytest
 from serving import Serve, create, retrieve, upload, wait
 
+from reconciler.cli.main import run
 from reconciler.errors import UsageError
 from reconciler.server.trainers.trl import shelf
-from reconciler.server.trainers.trl.export import Provenance, card, export, find
+from reconciler.server.trainers.trl.card import Provenance, card
+from reconciler.server.trainers.trl.export import Wish, export, find, gguf_name
+from reconciler.server.trainers.trl.gguf import SCRIPT
 from reconciler.server.trainers.trl.shelf import Shelf
 
 KEY = "reconciler.name"
+FACTS: dict[str, Any] = {
+    "base": "m", "source": "acme/m@1", "licence": "MIT", "started_from": "m", "method": "supervised", "seed": 3,
+    "hyperparameters": {"n_epochs": 4}, "training_sha256": "a" * 64, "validation_sha256": None,
+    "entry": {"hub": "acme/m", "revision": "1"},
+}  # fmt: skip
 PAIRS = {KEY: "triage", "reconciler.owner": "acme/x", "reconciler.revision": "0123456789abcdef.1", "odd": "a|`b"}
 
 
 @pytest.fixture
 def made(serve: Serve, tmp_path: Path) -> str:
-    """A job that has ended, with weights on the shelf as if it had made them."""
+    return make(serve, tmp_path)
+
+
+def make(serve: Serve, tmp_path: Path) -> str:
+    """Run a job to its end, and put weights on the shelf as if it had made them."""
     client = serve(tmp_path)
     job = create(client, upload(client), metadata=PAIRS, seed=3)
     wait(lambda: retrieve(client, job["id"])["status"] == "succeeded")
     job = retrieve(client, job["id"])
     model = str(job["fine_tuned_model"])
     checkpoints = client.get(f"fine_tuning/jobs/{job['id']}/checkpoints").json()["data"]
-    facts: dict[str, Any] = {
-        "job": job["id"], "base": "m", "source": "acme/m@1", "licence": "MIT", "started_from": "m",
-        "method": "supervised", "seed": 3, "hyperparameters": {"n_epochs": 4},
-        "training_sha256": "a" * 64, "validation_sha256": None,
-    }  # fmt: skip
+    facts = FACTS | {"job": job["id"]}
     weights = tmp_path / "checkpoint"
     weights.mkdir()
     (weights / "adapter_config.json").write_text("{}")
@@ -47,7 +55,7 @@ def test_a_model_is_found_by_its_name_and_by_its_specs(made: str, tmp_path: Path
 
 def test_the_card_says_where_a_model_comes_from(made: str, tmp_path: Path) -> None:
     what = find(tmp_path, made, KEY)
-    text = card(what, commit="c" * 40)
+    text = card(what, commit="c" * 40, parts="All is here.")
     for fact in (made, what.job.id, "triage", "acme/x", "0123456789abcdef.1", "c" * 40, "a" * 64, "n_epochs 4"):
         assert f"`{fact}`" in text or f" {fact}`" in text, fact
     assert 'license: "mit"' in text
@@ -57,7 +65,7 @@ def test_the_card_says_where_a_model_comes_from(made: str, tmp_path: Path) -> No
 def test_nothing_in_a_card_is_markup(made: str, tmp_path: Path) -> None:
     what = find(tmp_path, made, KEY)
     odd = Provenance(what.made, what.job, {"training_file": "a|b`c\n<script>", "validation_file": ""}, {})
-    assert "`a\\|b'c <script>, sha256" in card(odd, commit=None)
+    assert "`a\\|b'c <script>, sha256" in card(odd, commit=None, parts="")
 
 
 @pytest.mark.parametrize("name", ["nobody", "ft:m:local::nobody", "ft:m:local::x:ckpt-step-3"])
@@ -77,4 +85,31 @@ def test_nothing_is_written_over(made: str, tmp_path: Path) -> None:
     target.mkdir()
     (target / "mine").write_text(json.dumps({}))
     with pytest.raises(UsageError, match="is not empty"):
-        export(tmp_path, find(tmp_path, made, KEY), target, commit=None)
+        export(tmp_path, find(tmp_path, made, KEY), target, Wish(), print)
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("triage", "triage.gguf"),
+        ("a.b-c", "a.b-c.gguf"),
+        ("../up", None),
+        ("", None),
+        ("{ftype}", None),
+    ],
+)
+def test_a_gguf_file_goes_by_its_spec_where_that_is_a_name(
+    made: str, tmp_path: Path, spec: str, name: str | None
+) -> None:
+    what = find(tmp_path, made, KEY)
+    what.job.document["metadata"] = {KEY: spec}
+    assert gguf_name(what) == name or (name is None and gguf_name(what).startswith("ft-"))
+
+
+def test_gguf_without_its_converter_is_refused_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("RECONCILER_GGUF_CONVERTER", raising=False)
+    assert run(["models", "export", "x", "--to", str(tmp_path / "out"), "--gguf", "f16"]) == 64
+    assert f"--gguf needs llama.cpp's {SCRIPT}" in capsys.readouterr().err

@@ -16,11 +16,15 @@ from typing import Any
 
 import openai
 import pytest
+from hub import TOKEN, hub
 from openai.types.fine_tuning import FineTuningJob
 from tiny import needs_engine, tiny_model
 from training import rows
 
+from reconciler.server.trainers.trl.shelf import slug
+
 pytestmark = [pytest.mark.slow, needs_engine]
+CONVERTER = Path(__file__).with_name("fake_converter.py")
 CATALOGUE = """
 models:
   tiny:
@@ -129,22 +133,50 @@ print(tokenizer.decode(made[0, read["input_ids"].shape[1]:], skip_special_tokens
 """
 
 
-def exported(served: Served, model: str) -> str:
-    """Export a model, and return what the merged weights answer by themselves."""
-    target = served.directory / "out"
-    command = ["models", "export", model, "--to", str(target), "--directory", str(served.directory)]
-    said = subprocess.run([sys.executable, "-m", "reconciler", *command], capture_output=True, text=True, check=False)
+def command(served: Served, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "reconciler", "models", "export", *words, "--directory", str(served.directory)]
+    return subprocess.run(line, env={**os.environ, **env}, capture_output=True, text=True, check=False)
+
+
+def answer_of(place: str, **env: str) -> str:
+    """Return what whole weights answer by themselves."""
+    words = [sys.executable, "-c", PROGRAM, place]
+    return subprocess.run(words, env={**os.environ, **env}, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def exported(served: Served, model: str) -> Path:
+    """Export a model into a directory, as GGUF too."""
+    target, gguf = served.directory / "out", f"{slug(model)}.gguf"
+    words = [model, "--to", str(target), "--gguf", "f16", "--gguf-converter", str(CONVERTER)]
+    said = command(served, *words)
     assert said.returncode == 0, said.stderr
-    assert said.stdout == f"{model} is in {target}: README.md, adapter, merged\n"
+    assert said.stdout == f"{model} is in {target}: Modelfile, README.md, adapter, {gguf}, merged\n"
     card = (target / "README.md").read_text()
     assert "sha256" in card
     assert "train_loss" in card
     adapter = json.loads((target / "adapter" / "adapter_config.json").read_text())
     assert adapter["base_model_name_or_path"] == "tiny"
-    again = subprocess.run([sys.executable, "-m", "reconciler", *command], capture_output=True, text=True, check=False)
-    assert "is not empty" in again.stderr
-    words = [sys.executable, "-c", PROGRAM, str(target / "merged")]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    told = (target / "Modelfile").read_text().splitlines()
+    assert (told[0], told[2]) == (f"FROM ./{gguf}", "{{ .Content }}<|im_end|>")
+    assert "is not empty" in command(served, *words).stderr
+    return target / "merged"
+
+
+def published(served: Served, model: str, merged: Path) -> str:
+    """Export a model to a hub; return what it answers, loaded from there by its name."""
+    with hub() as there:
+        home = {"HF_ENDPOINT": there.url, "HF_HUB_DISABLE_XET": "1", "HF_HOME": str(served.directory / "hf")}
+        said = command(served, model, "--to", "hf://acme/taught", HF_TOKEN=TOKEN, **home)
+        assert not said.stderr
+        commit = f"{there.url}/acme/taught/commit/{there.head('acme/taught')}"
+        assert said.stdout == f"{model} is in hf://acme/taught: {commit}\n"
+        held = there.repos["acme/taught"].files() or {}
+        whole = {path.name: path.read_bytes() for path in merged.iterdir()}
+        others = {".gitattributes", "README.md", "adapter/adapter_config.json", "adapter/adapter_model.safetensors"}
+        assert set(held) == {*whole, *others}
+        assert {name: held[name] for name in whole} == whole
+        assert not list(served.directory.glob("export-*"))
+        return answer_of("acme/taught", HF_TOKEN=TOKEN, **home)
 
 
 def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
@@ -180,7 +212,8 @@ def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
     assert sampled[0].choices == sampled[1].choices
     with pytest.raises(openai.BadRequestError, match="reads at most 128"):
         served.client.chat.completions.create(model=tuned, messages=[{"role": "user", "content": "x " * 300}])
-    assert exported(served, tuned) == "yes"
+    merged = exported(served, tuned)
+    assert answer_of(str(merged)) == published(served, tuned, merged) == "yes"
     served.client.models.delete(tuned)
     assert ask(checkpoint).choices[0].message.content == "yes", "the last checkpoint has the same weights"
     with pytest.raises(openai.NotFoundError):
