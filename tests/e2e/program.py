@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from warm import can_be_warm, warm
+
 ROOT = Path(__file__).parents[2]
 KEY = "sk-e2e-never-to-be-shown-5f1d"
 """A key that no output and no file of the client may hold."""
@@ -138,14 +140,21 @@ class Repo:
 
     def run(self, *arguments: str, code: int | None = 0, stdin: str = "", timeout: float = 120) -> Result:
         """Run a command to its end, and insist on its exit code (None: any)."""
-        done = subprocess.run(
-            self.command(*arguments), cwd=self.root, env=self.environment(), input=stdin,
-            capture_output=True, text=True, encoding="utf-8", timeout=timeout, check=False,
-        )  # fmt: skip
-        result = Result(done.returncode, done.stdout, done.stderr)
+        result = Result(*self._run(self.command(*arguments), self.environment(), stdin, timeout))
         self.check(result)
         assert code is None or result.code == code, f"{arguments}: exit {result.code}\n{result.said}"
         return result
+
+    def _run(
+        self, command: Sequence[str], environment: Mapping[str, str], stdin: str, timeout: float
+    ) -> tuple[int, str, str]:
+        if can_be_warm(environment):
+            return warm().run(command[3:], self.root, environment, stdin, timeout)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, input=stdin,
+            capture_output=True, text=True, encoding="utf-8", timeout=timeout, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout, done.stderr
 
     def check(self, result: Result) -> None:
         """Insist on what holds for every command: no traceback, no key in sight."""
