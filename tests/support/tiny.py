@@ -17,6 +17,9 @@ import pytest
 needs_engine = pytest.mark.skipif(
     importlib.util.find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'"
 )
+needs_grammars = pytest.mark.skipif(
+    importlib.util.find_spec("llguidance") is None, reason="needs the real engine: pip install -e '.[train]'"
+)
 WORDS = "the quick brown fox jumps over a lazy dog and asks what is two plus three minus one yes no maybe"
 
 

@@ -18,8 +18,35 @@ _Stops = Annotated[list[_Stop], Field(max_length=4)]
 Stops = Annotated[_Stops, BeforeValidator(_several, json_schema_input_type=_Stop | _Stops)]
 
 
-class _TextFormat(Request):
+class TextFormat(Request):
+    """An answer may be any text."""
+
     type: Literal["text"]
+
+
+class JsonObjectFormat(Request):
+    """An answer is some JSON object."""
+
+    type: Literal["json_object"]
+
+
+class NamedSchema(Request):
+    """A JSON schema. Of one that is not ``strict``, a server may pass over what it does not know."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+
+
+class JsonSchemaFormat(Request):
+    """An answer is JSON that keeps to a schema."""
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
 class StreamOptions(Request):
@@ -55,7 +82,7 @@ class ChatRequest(Request):
     stream_options: StreamOptions | None = None
     tools: Annotated[list[dict[str, Any]], Field(max_length=128)] | None = None
     tool_choice: Literal["auto", "none"] | None = None
-    response_format: _TextFormat | None = None
+    response_format: ResponseFormat | None = None
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
     logprobs: Literal[False] | None = None

@@ -56,6 +56,7 @@ def question(body: ChatRequest) -> Question:
         top_p=1.0 if body.top_p is None else body.top_p,
         stop=body.stop or (),
         seed=body.seed,
+        response_format=body.response_format.model_dump(by_alias=True) if body.response_format else None,
     )
 
 

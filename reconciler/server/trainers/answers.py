@@ -13,7 +13,7 @@ Reason = Literal["stop", "length", "tool_calls"]
 class Question:
     """What is asked of which model. Messages and tools are in the API's form; ``most`` is in tokens, None for no limit.
 
-    A ``temperature`` of 0 always takes the likeliest token.
+    A ``temperature`` of 0 always takes the likeliest token. ``response_format`` is the API's, None for any text.
     """
 
     model: str
@@ -24,6 +24,7 @@ class Question:
     top_p: float = 1.0
     stop: Sequence[str] = ()
     seed: int | None = None
+    response_format: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

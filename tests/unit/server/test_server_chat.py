@@ -107,6 +107,23 @@ def test_the_document_says_what_is_taken_and_what_comes(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "text"},
+        {"type": "json_object"},
+        {
+            "type": "json_schema",
+            "json_schema": {"name": "n", "description": "d", "schema": {"enum": [None]}, "strict": True},
+        },
+    ],
+)
+def test_the_form_of_an_answer_reaches_the_trainer_as_it_came(ask: Any, form: Any) -> None:
+    parrot = Parrot(End("stop", 1, 0))
+    ask(parrot)(response_format=form)
+    assert parrot.asked[0].response_format == form
+
+
+@pytest.mark.parametrize(
     ("refusal", "kind"),
     [
         (AnswerRefused("context_length_exceeded", "Too long.", "messages"), openai.BadRequestError),
@@ -132,7 +149,13 @@ def test_a_fault_in_the_middle_of_a_stream_is_said(ask: Any) -> None:
     ("body", "param"),
     [
         ({"n": 2}, "n"),
-        ({"response_format": {"type": "json_object"}}, "response_format.type"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
+        ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.name"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "a b"}}},
+            "response_format.json_schema.name",
+        ),
         ({"logit_bias": {"1": 2}}, "logit_bias"),
         ({"messages": []}, "messages"),
         ({"temperature": 3}, "temperature"),

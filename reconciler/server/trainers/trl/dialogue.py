@@ -6,10 +6,12 @@ import contextlib
 import json
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Message = Mapping[str, Any]
+Place = Callable[[int], str]
+"""Names a message by its number, where the words are for a person."""
 
 DEFAULT_TEMPLATE = (
     "{%- set first = messages[0] if messages else {'role': ''} %}"
@@ -35,6 +37,10 @@ class Unsupported(ValueError):
     """These messages cannot be put before this model; the message says what and why."""
 
 
+def _in_messages(number: int) -> str:
+    return f"messages[{number}]"
+
+
 class Dialogue:
     """Renders conversations for one model. ``tokenizer`` is transformers'; ``options`` go to its template."""
 
@@ -43,15 +49,19 @@ class Dialogue:
         self.template: str = template or tokenizer.chat_template or DEFAULT_TEMPLATE
         self._options = options
 
-    def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> str:
+    def prompt(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), place: Place = _in_messages
+    ) -> str:
         """Render a conversation up to where the assistant answers.
 
         Raises:
             Unsupported: the model cannot read it.
         """
-        return self._render(plain(messages), tools, answer=True)
+        return self._render(plain(messages, place), tools, answer=True)
 
-    def turns(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> tuple[str, list[range]]:
+    def turns(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = (), place: Place = _in_messages
+    ) -> tuple[str, list[range]]:
         """Render a whole conversation; say which characters the assistant's messages are, of weight other than 0.
 
         A message begins after the head of its turn and ends with the mark that ends it.
@@ -59,23 +69,26 @@ class Dialogue:
         Raises:
             Unsupported: the model cannot read it, or its template shows an earlier message differently later on.
         """
-        clean = plain(messages)
+        clean = plain(messages, place)
         text = self._render(clean, tools)
         learnt = []
         for number, message in enumerate(messages):
             if message["role"] == "assistant" and message.get("weight") != 0:
-                learnt.append(self._span(text, clean, number, tools))
+                span = self._span(text, clean[: number + 1], tools)
+                if span is None:
+                    raise Unsupported(
+                        f"{place(number)}: the model's chat template shows this message differently once others "
+                        "follow; give it weight 0, or train one answer a row"
+                    )
+                learnt.append(span)
         return text, learnt
 
-    def _span(self, text: str, clean: list[dict[str, Any]], number: int, tools: Sequence[Mapping[str, Any]]) -> range:
-        before = self._render(clean[:number], tools, answer=True) if number else ""
-        whole = self._render(clean[: number + 1], tools)
-        if not (text.startswith(whole) and whole.startswith(before)):
-            raise Unsupported(
-                f"messages[{number}]: the model's chat template shows this message differently once others follow; "
-                "give it weight 0, or train one answer a row"
-            )
-        return range(len(before), len(whole.rstrip()))
+    def _span(self, text: str, clean: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> range | None:
+        """Return where the last of some messages stands in the text of all; None where it is shown differently."""
+        before = self._render(clean[:-1], tools, answer=True) if len(clean) > 1 else ""
+        whole = self._render(clean, tools)
+        same = text.startswith(whole) and whole.startswith(before)
+        return range(len(before), len(whole.rstrip())) if same else None
 
     def _render(self, clean: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], *, answer: bool = False) -> str:
         if tools and "tools" not in self.template:
@@ -102,7 +115,7 @@ def tools_of(row: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [*(row.get("tools") or ()), *old]
 
 
-def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def plain(messages: Sequence[Message], place: Place = _in_messages) -> list[dict[str, Any]]:
     """Put messages as chat templates read them.
 
     Raises:
@@ -111,16 +124,16 @@ def plain(messages: Sequence[Message]) -> list[dict[str, Any]]:
     found = []
     for number, message in enumerate(messages):
         try:
-            found.append(_plain(message, number))
+            found.append(_plain(message, place(number)))
         except (KeyError, TypeError, AttributeError) as error:
-            raise Unsupported(f"messages[{number}] has not the form that the API gives it") from error
+            raise Unsupported(f"{place(number)} has not the form that the API gives it") from error
     return found
 
 
-def _plain(message: Message, number: int) -> dict[str, Any]:
+def _plain(message: Message, at: str) -> dict[str, Any]:
     role = {"developer": "system", "function": "tool"}.get(message["role"], message["role"])
     content = message.get("content")
-    found: dict[str, Any] = {"role": role, "content": _text(content or message.get("refusal"), number)}
+    found: dict[str, Any] = {"role": role, "content": _text(content or message.get("refusal"), at)}
     found |= {key: message[key] for key in ("name", "tool_call_id") if message.get(key)}
     calls = list(message.get("tool_calls") or ())
     if old := message.get("function_call"):
@@ -130,11 +143,11 @@ def _plain(message: Message, number: int) -> dict[str, Any]:
     return found
 
 
-def _text(content: object, number: int) -> str:
+def _text(content: object, at: str) -> str:
     if not isinstance(content, list):
         return str(content or "")
     if odd := [part["type"] for part in content if part["type"] not in {"text", "refusal"}]:
-        raise Unsupported(f"messages[{number}] holds a part of type {odd[0]}; models here read text alone")
+        raise Unsupported(f"{at} holds a part of type {odd[0]}; models here read text alone")
     return "".join(part[part["type"]] for part in content)
 
 

@@ -53,6 +53,7 @@ class Models:
         self._tell = tell
         self._held: tuple[object, Any, Any] = (None, None, None)
         self._adapters: list[str] = []
+        self._holder: Any = None
 
     def answer(self, asked: Asked) -> Said:
         """Answer one question; return how the answer ended.
@@ -94,7 +95,15 @@ class Models:
             "tokenizer": tokenizer,
             "streamer": _Told(tokenizer, self._tell),
             "stopping_criteria": [_Cancelled(self._cancelled)],
+            "logits_processor": [self._structure(asked.grammar, model, tokenizer)] if asked.grammar else [],
         }
+
+    def _structure(self, grammar: str, model: Any, tokenizer: Any) -> Any:  # noqa: ANN401
+        if self._holder is None:
+            from reconciler.server.trainers.trl.structure import Holder  # noqa: PLC0415 - only where it is asked for
+
+            self._holder = Holder(tokenizer, _ends(model, tokenizer), "response_format")
+        return self._holder.structure([grammar])
 
     def _ready(self, asked: Asked) -> tuple[Any, Any, AbstractContextManager[Any]]:
         """Have the model in memory, with the right adapter active, or none."""
@@ -102,7 +111,7 @@ class Models:
         whole = asked.weights if adapter is None else None
         key = (asked.entry.model_dump_json(), whole)
         if self._held[0] != key:
-            self._held, self._adapters = (None, None, None), []
+            self._held, self._adapters, self._holder = (None, None, None), [], None
             model = load_base(asked.entry, asked.cache, whole).eval()
             if asked.entry.tuning != "qlora":  # four bits are on the GPU already, and cannot be moved
                 model.to("cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel
 from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
-from trl.trainer.utils import RepeatSampler
+from trl.trainer.dpo_trainer import DataCollatorForPreference
+from trl.trainer.utils import RepeatSampler, pad
 
+from reconciler.server.trainers.trl.dialogue import tools_of
+from reconciler.server.trainers.trl.grammar import Held, held_by
 from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.rewards import reward_function
 from reconciler.server.trainers.trl.rows import Row
@@ -44,8 +49,23 @@ class _Compared(DPOTrainer):  # type: ignore[misc]  # TRL is not typed
         return dataset
 
 
+@dataclass
+class _Outputs(DataCollatorForPreference):  # type: ignore[misc]
+    """Compares what the assistant says; what tools answer in between is read only."""
+
+    def torch_call(self, examples: list[Row]) -> Row:
+        masks = [
+            torch.tensor([0] * len(each["prompt_ids"]) + each[name])
+            for name in ("chosen_mask", "rejected_mask")
+            for each in examples
+        ]
+        return {**super().torch_call(examples), "completion_mask": pad(masks, padding_value=0, padding_side="right")}
+
+
 def _dpo(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
-    return _Compared(**given, args=DPOConfig(**_common(order), max_length=None, beta=order.recipe.beta))
+    outputs = _Outputs(pad_token_id=given["processing_class"].pad_token_id)
+    args = DPOConfig(**_common(order), max_length=None, beta=order.recipe.beta, remove_unused_columns=False)
+    return _Compared(**given, args=args, data_collator=outputs)
 
 
 class _Prompts(RepeatSampler):  # type: ignore[misc]
@@ -56,7 +76,22 @@ class _Prompts(RepeatSampler):  # type: ignore[misc]
 
 
 class _Rewarded(GRPOTrainer):  # type: ignore[misc]
-    """Takes its prompts in an order that can be found again."""
+    """Takes its prompts in an order that can be found again, and holds answers to a schema."""
+
+    def __init__(self, held: Held | None, **given: Any) -> None:  # noqa: ANN401
+        super().__init__(**given)
+        self._held = held
+        if held is not None:
+            from reconciler.server.trainers.trl.structure import Holder  # noqa: PLC0415 - only where it is asked for
+
+            self._holder = Holder(self.processing_class, self.eos_token_ids, "method.reinforcement.response_format")
+
+    def _generate_and_score_completions(self, inputs: Sequence[Row]) -> Any:  # noqa: ANN401
+        if self._held is None:
+            return super()._generate_and_score_completions(inputs)
+        grammars = [self._held.grammar(tools_of(json.loads(each["item"]))) for each in inputs]
+        with self._holder.holding(self.accelerator.unwrap_model(self.model_wrapped), grammars):
+            return super()._generate_and_score_completions(inputs)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> _Prompts:
         usual = super()._get_train_sampler(dataset)
@@ -77,7 +112,10 @@ def _reinforcement(order: Order, given: dict[str, Any], note: Note) -> Any:  # n
         max_completion_length=order.entry.answer,
         beta=0.0,
     )
-    return _Rewarded(**given, args=args, reward_funcs=reward_function(order.settings["grader"], note))
+    held = held_by(order.settings.get("response_format"))
+    if held is not None and held.passed_over:
+        note(f"Answers are not held to what this server does not know of the schema: {'; '.join(held.passed_over)}")
+    return _Rewarded(held, **given, args=args, reward_funcs=reward_function(order.settings["grader"], note))
 
 
 def _common(order: Order) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reconciler.server.trainers.trl.dialogue import Dialogue, Unsupported, tools_of
+from reconciler.server.trainers.trl.dialogue import Dialogue, Place, Unsupported, tools_of
 from reconciler.server.trainers.trl.faults import Failure
 
 IGNORED = -100
@@ -41,8 +41,7 @@ class Reader:
         read = self.tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
         ids: list[int] = read["input_ids"]
         labels = [
-            token if end > start and any(start in span for span in learnt) else IGNORED
-            for token, (start, end) in zip(ids, read["offset_mapping"], strict=True)
+            token if said else IGNORED for token, said in zip(ids, _within(learnt, read["offset_mapping"]), strict=True)
         ]
         ids, labels = self._shortened(ids), labels[: self.context]
         if all(label == IGNORED for label in labels[1:]):
@@ -50,20 +49,31 @@ class Reader:
         return {"input_ids": ids, "labels": labels}
 
     def dpo(self, row: Row) -> Row:
-        """``prompt_ids``, ``chosen_ids`` and ``rejected_ids``: the answers without the prompt."""
-        earlier = [{**message, "weight": 0} for message in row["input"]["messages"]]
-        found: Row = {}
-        for key, name in (("preferred_output", "chosen_ids"), ("non_preferred_output", "rejected_ids")):
-            if len(row[key]) != 1:
-                raise Unsupported(f"{key} has several messages; this server compares single answers")
-            answer = {**row[key][0], "weight": 1}
-            text, (span,) = self.dialogue.turns([*earlier, answer], tools_of(row["input"]))
-            prompt = self._ids(text[: span.start])
-            found["prompt_ids"] = prompt
-            found[name] = self._shortened(prompt + self._ids(text[span.start : span.stop]))[len(prompt) :]
-            if not found[name]:
-                raise Unsupported(f"leaves nothing of {key} within the model's {self.context} tokens")
+        """``prompt_ids``, and the ``chosen`` and the ``rejected`` output after it: ``_ids``, and ``_mask``.
+
+        A mask has a 1 for each token that the assistant says; what tools answer in between is read only.
+        """
+        asked, tools = [{**message, "weight": 0} for message in row["input"]["messages"]], tools_of(row["input"])
+        prompt = self.dialogue.prompt(asked, tools, _place("input.messages"))
+        ids = self._ids(prompt)
+        found: Row = {"prompt_ids": ids}
+        for key, name in (("preferred_output", "chosen"), ("non_preferred_output", "rejected")):
+            text, spans = self.dialogue.turns([*asked, *row[key]], tools, _place(key, len(asked)))
+            if not text.startswith(prompt):
+                raise Unsupported(f"{key}[0] must be what the assistant says next: put a tool's answer into input")
+            said, mask = self._output(text, spans, len(prompt))
+            found[f"{name}_ids"] = self._shortened(ids + said)[len(ids) :]
+            found[f"{name}_mask"] = mask[: len(found[f"{name}_ids"])]
+            if not any(found[f"{name}_mask"]):
+                raise Unsupported(f"leaves nothing to learn of {key} within the model's {self.context} tokens")
         return found
+
+    def _output(self, text: str, spans: list[range], start: int) -> tuple[list[int], list[int]]:
+        """Return the tokens from ``start`` to the last that the assistant says, and which of them it says."""
+        stop = max((span.stop for span in spans), default=start)
+        read = self.tokenizer(text[start:stop], add_special_tokens=False, return_offsets_mapping=True)
+        said = _within([range(span.start - start, span.stop - start) for span in spans], read["offset_mapping"])
+        return read["input_ids"], [int(each) for each in said]
 
     def reinforcement(self, row: Row) -> Row:
         """``prompt``, as text that the tokenizer reads with special tokens of its own, and ``item``, the row."""
@@ -82,6 +92,16 @@ class Reader:
     def _shortened(self, ids: list[int]) -> list[int]:
         self.cut += len(ids) > self.context
         return ids[: self.context]
+
+
+def _within(spans: Sequence[range], offsets: Sequence[tuple[int, int]]) -> list[bool]:
+    """Say of each token, by where it stands in the text, whether it belongs to one of some spans."""
+    return [end > start and any(start in span for span in spans) for start, end in offsets]
+
+
+def _place(key: str, before: int = 0) -> Place:
+    """Name a message by its place in a row's ``key``, which ``before`` others go before."""
+    return lambda number: f"{key}[{number - before}]" if number >= before else f"input.messages[{number}]"
 
 
 def read(path: Path, param: str, turn: Callable[[Row], Row]) -> list[Row]:

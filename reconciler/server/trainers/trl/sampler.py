@@ -24,7 +24,10 @@ _CANCEL = "cancel"
 
 
 class Asked(BaseModel):
-    """A question for the subprocess: the base by its entry, and the weights of a fine-tune, None for the base."""
+    """A question for the subprocess: the base by its entry, and the weights of a fine-tune, None for the base.
+
+    ``grammar`` is what the answer is held to, None for any text.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -39,6 +42,7 @@ class Asked(BaseModel):
     stop: list[str]
     seed: int | None
     threads: int | None
+    grammar: str | None = None
 
 
 class Said(BaseModel):
@@ -71,7 +75,9 @@ class Sampler:
         self._child: Child | None = None
         self._timer: threading.Timer | None = None
 
-    def answer(self, question: Question, entry: Entry, weights: Path | None) -> Iterator[Piece | End]:
+    def answer(
+        self, question: Question, entry: Entry, weights: Path | None, grammar: str | None = None
+    ) -> Iterator[Piece | End]:
         """Yield an answer as it is made. A reader that stops reading ends it.
 
         Raises:
@@ -89,6 +95,7 @@ class Sampler:
             stop=list(question.stop),
             seed=question.seed,
             threads=self._threads,
+            grammar=grammar,
         )
         with self._turn() as child:
             child.tell(asked.model_dump_json())

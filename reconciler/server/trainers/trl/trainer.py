@@ -33,6 +33,7 @@ from reconciler.server.trainers.trl.attempt import Attempt
 from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
 from reconciler.server.trainers.trl.devices import Device, choose, find_devices
 from reconciler.server.trainers.trl.executor import Executor, LocalExecutor
+from reconciler.server.trainers.trl.grammar import INVALID, BadFormat, held_by
 from reconciler.server.trainers.trl.memory import Load
 from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
@@ -124,13 +125,10 @@ class TrlTrainer(Trainer):
 
     def _check_reinforcement(self, settings: Mapping[str, Any], entry: Entry) -> None:
         at = "method.reinforcement"
-        if (settings.get("response_format") or {}).get("type", "text") != "text":
-            raise JobRefused(
-                "unsupported_parameter",
-                "This server cannot hold a model to a schema while it trains: leave response_format out, and let the "
-                "grader reward answers that keep to it.",
-                f"{at}.response_format",
-            )
+        try:
+            held_by(settings.get("response_format"))
+        except (BadFormat, MissingExtra) as error:
+            raise JobRefused(*_refusal(error), f"{at}.response_format") from error
         effort = settings["hyperparameters"]["reasoning_effort"]
         if effort != "default" and not entry.reasoning_effort:
             raise JobRefused(
@@ -162,7 +160,12 @@ class TrlTrainer(Trainer):
             raise AnswerRefused(error.code, error.message, error.param) from error
         except NoWeights as error:
             raise AnswerRefused("model_has_no_weights", str(error), "model") from error
-        return self._sampler.answer(question, entry, weights)
+        try:
+            held = held_by(question.response_format)
+            grammar = held.grammar(question.tools) if held else None
+        except (BadFormat, MissingExtra) as error:
+            raise AnswerRefused(*_refusal(error), "response_format") from error
+        return self._sampler.answer(question, entry, weights, grammar)
 
     def close(self) -> None:
         """End the process that answers."""
@@ -277,6 +280,13 @@ class TrlTrainer(Trainer):
             tracking=self._directory / _TRACKING,
             track=self._track,
         )
+
+
+def _refusal(error: BadFormat | MissingExtra) -> tuple[str, str]:
+    """Say why answers cannot be held to a ``response_format``: a code, and words."""
+    if isinstance(error, MissingExtra):
+        return "unsupported_parameter", f"{error.message} {error.hint}"
+    return INVALID, f"Answers cannot be held to this response_format: {error}."
 
 
 def _executor(placement: Placement, directory: Path) -> Executor:

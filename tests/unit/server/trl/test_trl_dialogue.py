@@ -120,9 +120,57 @@ def test_a_preference_is_a_prompt_and_two_answers() -> None:
     assert ["".join(map(chr, read[key])) for key in ("prompt_ids", "chosen_ids", "rejected_ids")] == [
         "<user>ask$\n<assistant>", "one$", "two$",
     ]  # fmt: skip
-    row["preferred_output"] *= 2
-    with pytest.raises(Unsupported, match="preferred_output has several messages"):
-        reader().dpo(row)
+    assert read["chosen_mask"] == read["rejected_mask"] == [1] * 4
+
+
+def preference(*preferred: dict[str, Any], **other: Any) -> dict[str, Any]:
+    return {
+        "input": said("ask"),
+        "preferred_output": list(preferred),
+        "non_preferred_output": [{"role": "assistant", "content": "no"}],
+        **other,
+    }
+
+
+ANSWERED = {"role": "tool", "tool_call_id": "c1", "content": "3"}
+CALLED = {"role": "assistant", "tool_calls": [CALL]}
+LAST = {"role": "assistant", "content": "It is 3."}
+
+
+def test_of_several_messages_what_the_assistant_says_is_compared_and_what_tools_answer_is_read() -> None:
+    read = reader().dpo(preference(CALLED, ANSWERED, LAST))
+    assert "".join(map(chr, read["chosen_ids"])) == "{'a': 1}$\n<tool>3$\n<assistant>It is 3.$"
+    said = "".join(chr(c) if on else "\0" for c, on in zip(read["chosen_ids"], read["chosen_mask"], strict=True))
+    assert re.findall("[^\0]+", said) == ["{'a': 1}$", "It is 3.$"]
+    assert (len(read["rejected_ids"]), read["rejected_mask"]) == (3, [1] * 3)
+    first = reader().dpo(preference(CALLED, ANSWERED, {**LAST, "weight": 0}))
+    assert "".join(map(chr, first["chosen_ids"])) == "{'a': 1}$", "weight 0 leaves a message out"
+
+
+def test_long_outputs_lose_their_end_with_its_mask() -> None:
+    short = reader(context=50)
+    read = short.dpo(preference(CALLED, ANSWERED, LAST))
+    assert len(read["prompt_ids"]) + len(read["chosen_ids"]) == 50
+    assert (len(read["chosen_mask"]), short.cut) == (len(read["chosen_ids"]), 1)
+
+
+@pytest.mark.parametrize(
+    ("row", "tokenizer", "words"),
+    [
+        (preference({**LAST, "weight": 0}), Words(), "nothing to learn of preferred_output"),
+        (preference(CALLED, ANSWERED, LAST, input=said("a question that fills all")), Words(), "to learn of preferred"),
+        (preference(ANSWERED, LAST), Words(), r"preferred_output\[0\] must be what the assistant says next"),
+        (preference(LAST, {"role": "user", "content": "?"}, LAST), Forgetful(), r"preferred_output\[0\]: the model's"),
+        (preference({"role": "assistant", "tool_calls": ["x"]}), Words(), r"preferred_output\[0\] has not the form"),
+        (preference(LAST, input={"messages": [{"role": "user", "content": [{"type": "file"}]}]}), Words(),
+         r"input.messages\[0\] holds a part of type file"),
+    ],
+)  # fmt: skip
+def test_a_preference_that_cannot_be_compared_is_refused_by_its_place(
+    row: dict[str, Any], tokenizer: Words, words: str
+) -> None:
+    with pytest.raises(Unsupported, match=words):
+        reader(tokenizer, context=40).dpo(row)
 
 
 def test_a_prompt_must_leave_room_for_an_answer() -> None:
@@ -196,3 +244,23 @@ def test_the_template_of_models_without_one() -> None:
     shown = render([system, *said("ask")["messages"], {"role": "assistant", "tool_calls": [CALL]}], tools=[TOOL])
     assert shown.startswith("<|im_start|>system\nBe brief.\nYou may call functions:\n<tools>\n{")
     assert calls_in(shown.rsplit("assistant\n", 1)[1].removesuffix("$\n"))[1][0]["function"] == CALL["function"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("trl") is None, reason="needs the real engine: pip install -e '.[train]'")
+def test_what_is_read_only_is_no_part_of_the_comparison() -> None:
+    from reconciler.server.trainers.trl.methods import _Outputs  # noqa: PLC0415
+
+    rows = [
+        {
+            "prompt_ids": [1],
+            "chosen_ids": [2, 3, 4],
+            "chosen_mask": [1, 0, 1],
+            "rejected_ids": [5],
+            "rejected_mask": [1],
+        },
+        {"prompt_ids": [1, 6], "chosen_ids": [7], "chosen_mask": [1], "rejected_ids": [8, 9], "rejected_mask": [0, 1]},
+    ]
+    batch = _Outputs(pad_token_id=0)(rows)
+    assert batch["completion_mask"].tolist() == [[0, 1, 0, 1], [0, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    assert batch["completion_mask"].shape == batch["input_ids"].shape

@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
 from hub import TOKEN, hub
 from openai.types.fine_tuning import FineTuningJob
+from pydantic import BaseModel
 from tiny import needs_engine, tiny_model
 from training import rows
 
@@ -121,6 +122,13 @@ def test_what_the_catalogue_does_not_have_is_refused(served: Served) -> None:
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
+class Opinion(BaseModel):
+    """What an answer is held to."""
+
+    said: Literal["yes", "no"]
+    sure: bool
+
+
 PROGRAM = """
 import sys
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -210,6 +218,13 @@ def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
         served.client.chat.completions.create(model="tiny", messages=asked, seed=4, max_tokens=6) for _ in range(2)
     ]
     assert sampled[0].choices == sampled[1].choices
+    parsed = served.client.chat.completions.parse(model="tiny", messages=asked, response_format=Opinion, seed=1)
+    assert isinstance(parsed.choices[0].message.parsed, Opinion)
+    with served.client.chat.completions.stream(model=tuned, messages=asked, response_format=Opinion, seed=2) as stream:
+        pieces = [event.delta for event in stream if event.type == "content.delta"]
+        assert len(pieces) > 1
+        assert Opinion.model_validate_json("".join(pieces)) == stream.get_final_completion().choices[0].message.parsed
+    assert ask(tuned).choices[0].message.content == "yes", "the next answer is free again"
     with pytest.raises(openai.BadRequestError, match="reads at most 128"):
         served.client.chat.completions.create(model=tuned, messages=[{"role": "user", "content": "x " * 300}])
     merged = exported(served, tuned)

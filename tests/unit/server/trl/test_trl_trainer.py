@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tiny import needs_grammars
+from training import HELD
 
 from reconciler.errors import MissingExtra
 from reconciler.server.graders.grading import Graders
 from reconciler.server.lifecycle import unresolved
 from reconciler.server.trainers import base
+from reconciler.server.trainers.answers import AnswerRefused, Question
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
 from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry
@@ -177,7 +180,7 @@ def test_a_fine_tuned_model_without_weights_is_refused(trainer: TrlTrainer) -> N
 @pytest.mark.parametrize(
     ("what", "param"),
     [
-        ({"response_format": {"type": "json_schema"}, "grader": GRADER}, "method.reinforcement.response_format"),
+        ({"response_format": {"type": "xml"}, "grader": GRADER}, "method.reinforcement.response_format"),
         (
             {"given": {"reasoning_effort": "high"}, "grader": GRADER},
             "method.reinforcement.hyperparameters.reasoning_effort",
@@ -190,6 +193,26 @@ def test_a_fine_tuned_model_without_weights_is_refused(trainer: TrlTrainer) -> N
 )
 def test_what_cannot_be_honoured_is_refused_by_name(trainer: TrlTrainer, what: dict[str, Any], param: str) -> None:
     assert refused(trainer, job(kind="reinforcement", **what)).param == param
+
+
+@pytest.mark.slow  # the slow tests are those that have the engine, in CI
+@needs_grammars
+def test_a_schema_that_no_answer_can_be_held_to_is_refused_in_words(trainer: TrlTrainer) -> None:
+    bad = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "strin"}}}
+    words = "Answers cannot be held to this response_format: json_schema.schema: Invalid type: strin."
+    error = refused(trainer, job(kind="reinforcement", grader=GRADER, response_format=bad))
+    assert (error.code, error.message) == ("invalid_json_schema", words)
+    assert error.param == "method.reinforcement.response_format"
+    with pytest.raises(AnswerRefused, match="Invalid type: strin") as caught:
+        trainer.answer(Question("tiny", [], response_format=bad))
+    assert (caught.value.code, caught.value.param) == ("invalid_json_schema", "response_format")
+
+
+@pytest.mark.slow
+@needs_grammars
+@pytest.mark.parametrize("form", [{"type": "json_object"}, HELD["response_format"], {"type": "text"}, None])
+def test_the_apis_formats_are_taken(trainer: TrlTrainer, form: Any) -> None:
+    trainer.check(job(kind="reinforcement", grader=GRADER, response_format=form))
 
 
 def test_effort_is_taken_for_a_model_that_knows_it(trainer: TrlTrainer) -> None:

@@ -25,6 +25,40 @@ GRADER = {
     "reference": "{{item.answer}}",
     "evaluation_metric": "cosine",
 }
+HELD = {
+    "grader": {
+        "type": "multi",
+        "name": "kept",
+        "graders": {
+            "right": {
+                "type": "string_check",
+                "name": "right",
+                "input": "{{sample.output_json.said}}",
+                "reference": "{{item.answer}}",
+                "operation": "eq",
+            }
+        },
+        "calculate_output": "1 + right",
+    },
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {
+            "name": "answer",
+            "strict": True,
+            "schema": {
+                "type": "object",
+                "properties": {"said": {"enum": ["yes", "no", "maybe"]}},
+                "required": ["said"],
+                "additionalProperties": False,
+            },
+        },
+    },
+}
+"""Settings of reinforcement whose answers are held to a schema; one that keeps to it is worth 1 at least."""
+_CALL = {
+    "role": "assistant",
+    "tool_calls": [{"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}],
+}
 
 
 def entry(model: Path, **changes: Any) -> Entry:
@@ -42,6 +76,7 @@ def entry(model: Path, **changes: Any) -> Entry:
 
 
 def rows(method: MethodType, count: int) -> Iterator[dict[str, Any]]:
+    """Rows of each method; two of three of dpo's have outputs that call a tool first."""
     for number in range(count):
         asked = [{"role": "user", "content": f"what is {number} plus two"}]
         answer = "yes" if number % 2 else "no"
@@ -50,7 +85,12 @@ def rows(method: MethodType, count: int) -> Iterator[dict[str, Any]]:
             yield {"messages": [*asked, said]}
         elif method == "dpo":
             other = {"role": "assistant", "content": "maybe"}
-            yield {"input": {"messages": asked}, "preferred_output": [said], "non_preferred_output": [other]}
+            before = [_CALL, {"role": "tool", "tool_call_id": "c", "content": f"{number + 2}"}] if number % 3 else []
+            yield {
+                "input": {"messages": asked},
+                "preferred_output": [*before, said],
+                "non_preferred_output": [*before, other],
+            }
         else:
             yield {"messages": asked, "answer": answer}
 
