@@ -34,7 +34,7 @@ class Repo:
     messages: list[str] = field(default_factory=list)
 
     def commit(self, files: Mapping[str, bytes], branch: str = "main", message: str = "by hand") -> str:
-        sha = hashlib.sha1(f"{len(self.commits)}".encode()).hexdigest()
+        sha = hashlib.sha1(f"{len(self.commits)} {message}".encode()).hexdigest()
         self.commits[sha] = dict(files)
         self.branches[branch] = sha
         self.messages.append(message)

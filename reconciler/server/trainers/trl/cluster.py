@@ -20,7 +20,7 @@ from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.graders.settings import PYTHON_VARIABLE, URL_VARIABLE
 from reconciler.server.trainers.base import Control
 from reconciler.server.trainers.trl.actor import ENDED, Actor, told_file
-from reconciler.server.trainers.trl.devices import Device
+from reconciler.server.trainers.trl.devices import CLUSTER, Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
 from reconciler.server.trainers.trl.order import Order, Told
 from reconciler.server.trainers.trl.tracking.settings import EXPERIMENT_VARIABLE
@@ -75,7 +75,7 @@ class RayExecutor:
     @contextlib.contextmanager
     def lend(self, control: Control) -> Iterator[Device | None]:  # noqa: ARG002 - Ray lets jobs wait
         """Lend whatever Ray chooses."""
-        yield Device("cpu", "the cluster", None)
+        yield CLUSTER
 
     def start(self, order: Order, device: Device) -> RayProcess:  # noqa: ARG002
         """Find the job's actor, or what it said before it ended, or else start one."""

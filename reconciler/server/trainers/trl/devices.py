@@ -43,6 +43,10 @@ class Device:
         return f"{self.label} ({self.name}{size})"
 
 
+CLUSTER = Device("cpu", "the cluster", None)
+"""What a cluster lends before it has chosen where a job trains."""
+
+
 def find_devices(
     environment: Mapping[str, str] = os.environ, nvidia: Callable[[], str] | None = None, system: str = sys.platform
 ) -> list[Device]:

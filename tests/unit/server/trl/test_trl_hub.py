@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hub import READER, TOKEN, Repo, hub
+from hub import READER, TOKEN, Repo
 from hub import Hub as Stand
 from serving import Serve
 from test_trl_export import FACTS, PAIRS, make
@@ -40,23 +39,6 @@ pytestmark = [
 NAME = "acme/triage"
 OURS = '---\nreconciler: {"spec": "triage", "owner": "acme/x"}\n---\n'
 THEIRS = '---\nreconciler: {"spec": "inbox", "owner": "acme/x"}\n---\n'
-
-
-@pytest.fixture
-def stand(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Stand]:
-    """A hub that the client takes for the real one, and a token for it."""
-    from huggingface_hub import constants  # noqa: PLC0415 - of the extra
-
-    with hub() as made:
-        monkeypatch.setattr(constants, "ENDPOINT", made.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", made.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield made
 
 
 @pytest.fixture

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hub import Hub, Repo
+from pydantic import ByteSize
 from test_trl_devices import weights
 from test_trl_trainer import BEGAN, DONE, FAKE, Run, saved
 
 from reconciler.server.graders.grading import Graders
 from reconciler.server.trainers.base import Note, TrainingFailed
-from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora
-from reconciler.server.trainers.trl.devices import GIB, Device
+from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora, Resources
+from reconciler.server.trainers.trl.devices import CLUSTER, GIB, Device
 from reconciler.server.trainers.trl.executor import LocalExecutor
 from reconciler.server.trainers.trl.memory import Load, Need, need
 from reconciler.server.trainers.trl.recipe import Recipe
@@ -72,6 +77,66 @@ def test_shapes_are_read_from_the_head_of_a_file(tmp_path: Path) -> None:
     assert shapes_of(weights(tmp_path / "w", SHAPES)) == SHAPES
 
 
+needs_hub = pytest.mark.skipif(
+    importlib.util.find_spec("huggingface_hub") is None, reason="needs the hub's client: pip install -e '.[train]'"
+)
+
+
+def held(stand: Hub, tmp_path: Path, files: dict[str, Any], **others: str) -> Entry:
+    """An entry for a model that the hub has, of which nothing is on this machine."""
+    made = {name: weights(tmp_path / name, shapes) for name, shapes in files.items()}
+    contents = {name: (Path(each.path or "") / "model.safetensors").read_bytes() for name, each in made.items()}
+    repo = stand.repos["acme/m"] = Repo()
+    sha = repo.commit(contents | {name: text.encode() for name, text in others.items()}, message=str(tmp_path))
+    return Entry(hub="acme/m", revision=sha)
+
+
+@pytest.mark.slow
+@needs_hub
+def test_shapes_of_a_model_that_is_only_at_the_hub_are_asked_for_once(stand: Hub, tmp_path: Path) -> None:
+    entry = held(stand, tmp_path, {"model.safetensors": SHAPES})
+    assert shapes_of(entry) == shapes_of(entry) == SHAPES
+    assert [path for _, path in stand.requests if "resolve" in path] == [
+        f"/acme/m/resolve/{entry.revision}/model.safetensors"
+    ]
+
+
+@pytest.mark.slow
+@needs_hub
+def test_shapes_of_several_files_are_those_of_the_index(stand: Hub, tmp_path: Path) -> None:
+    parts = [f"model-{part}-of-00002.safetensors" for part in ("00001", "00002")]
+    names = list(SHAPES)
+    split = {parts[0]: {names[0]: SHAPES[names[0]]}, parts[1]: {name: SHAPES[name] for name in names[1:]}}
+    index = {"weight_map": {name: part for part, shapes in split.items() for name in shapes}}
+    others = {"other.safetensors": {"not.of.the.model": [1]}}
+    entry = held(stand, tmp_path, split | others, **{"model.safetensors.index.json": json.dumps(index)})
+    assert shapes_of(entry) == SHAPES
+
+
+@pytest.mark.slow
+@needs_hub
+@pytest.mark.parametrize("fault", ["offline", "away", "forbidden", "no safetensors", "no model"])
+def test_a_hub_that_does_not_tell_keeps_no_job(
+    stand: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    from huggingface_hub import constants  # noqa: PLC0415 - of the extra
+
+    files = {} if fault == "no safetensors" else {"model.safetensors": SHAPES}
+    entry = held(stand, tmp_path, files, **({"model.safetensors": "{}"} if fault == "no model" else {}))
+    entry = entry.model_copy(update={"revision": "main"})  # no other test's
+    if fault == "offline":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif fault == "away":
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", "http://127.0.0.1:9/{repo_id}/{revision}/{filename}"
+        )
+    elif fault == "forbidden":
+        stand.fault = lambda _method, _path: 403
+    began = time.monotonic()
+    assert shapes_of(entry) is None
+    assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("bad", [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0[]"])
 def test_a_file_that_is_no_model_is_not_judged(tmp_path: Path, bad: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(bad)
@@ -97,9 +162,31 @@ def test_what_cannot_fit_says_what_would() -> None:
     )
 
 
-@pytest.mark.parametrize(("device", "shapes"), [(Device("cuda", "?", None), BILLIONS), (Device("cpu", "1", 1), None)])
-def test_what_is_not_known_is_not_judged(device: Device, shapes: Any) -> None:
-    assert fitting(entry(), load(), device, shapes) == load().recipe
+@pytest.mark.parametrize(
+    ("device", "shapes", "asked"),
+    [
+        (Device("cuda", "?", None), BILLIONS, {}),
+        (Device("cpu", "1", 1), None, {}),
+        (CLUSTER, BILLIONS, {}),
+        (CLUSTER, BILLIONS, {"gpus": 0}),
+        (CLUSTER, BILLIONS, {"gpus": 1, "memory": GIB}),
+        (CLUSTER, BILLIONS, {"memory": GIB}),
+        (Device("cpu", "1", None), BILLIONS, {"gpus": 0, "memory": GIB}),
+    ],
+)
+def test_what_is_not_known_is_not_judged(device: Device, shapes: Any, asked: dict[str, Any]) -> None:
+    assert fitting(entry(resources=Resources(**asked)), load(), device, shapes) == load().recipe
+
+
+def test_a_cluster_without_gpus_has_what_the_entry_asks_it_for() -> None:
+    asked = Resources(gpus=0, memory=ByteSize(8 * GIB))
+    with pytest.raises(TrainingFailed) as caught:
+        fitting(entry(path="w/ours", resources=asked), load(), CLUSTER, BILLIONS)
+    assert caught.value.message == (
+        "Training ours needs at least 8.1 GiB, one row at a time (weights 7.5 GiB, what is trained 0.0 GiB, "
+        "activations 0.1 GiB); its resources ask the cluster for 8.0 GiB. What would fit: resources of memory: 9GiB in "
+        "the server's catalogue, or a smaller model."
+    )
 
 
 def trainer(directory: Path, made: Entry, memory: int) -> TrlTrainer:
