@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -196,27 +197,34 @@ from reconciler.server.trainers.trl.tracking.mlflow import Mlflow
 from reconciler.server.trainers.trl.tracking.service import Run
 from reconciler.server.trainers.trl.tracking.settings import MlflowTarget
 from reconciler.server.trainers.trl.tracking.tracker import Tracker
-uri, client = sys.argv[1], MlflowClient(tracking_uri=sys.argv[1])
+uri, job_id = sys.argv[1:]
+client = None
 for status, history, steps in (
     ("killed", {}, (1, 2)), ("failed", {1: {"train_loss": 1.0}}, (2, 3)), ("finished", {1: {"train_loss": 1.0}}, (4,))
 ):
-    run = Run("ftjob-x", {"seed": 1, "beta": {"of": 0.5}}, {"a b?": "c", "mlflow.runName": "other"}, 0, history)
+    run = Run(job_id, {"seed": 1, "beta": {"of": 0.5}}, {"a b?": "c", "mlflow.runName": "other"}, 0, history)
     tracker = Tracker([Mlflow(MlflowTarget(uri=uri), run)], lambda words: print(words, file=sys.stderr))
     for step in steps:
         tracker.show(step, {"train_loss": 1.0 / step, "rewards/chosen": step})
     tracker.finish(status)
-    (found,) = client.search_runs([client.get_experiment_by_name("reconciler").experiment_id])
+    client = client or MlflowClient(tracking_uri=uri)
+    owned = client.get_experiment_by_name("reconciler").experiment_id
+    (found,) = client.search_runs([owned], f"tags.`reconciler.job` = '{job_id}'")
     seen = sorted(each.step for each in client.get_metric_history(found.info.run_id, "train_loss"))
     print(json.dumps([found.info.run_id, found.info.status, found.info.run_name, seen]))
 print(json.dumps([found.data.params, found.data.tags["a b_"]]))
 """
 
 
-def test_a_database_of_ones_own_keeps_one_run_however_often_it_ends(tmp_path: Path) -> None:
-    (target,) = parse(["mlflow"], tmp_path, {})
+def test_a_database_of_ones_own_keeps_one_run_a_job_however_often_it_ends(tmp_path: Path) -> None:
+    (target,) = parse(["mlflow"], tmp_path / "tracking", {})
     assert isinstance(target, MlflowTarget)
-    first, second, third, last = map(json.loads, python(TRACK, str(target.uri)).splitlines()[-4:])
-    assert first[1:] == ["KILLED", "ftjob-x", [1, 2]]
-    assert second == [first[0], "FAILED", "ftjob-x", [1, 2, 3]]
-    assert third == [first[0], "FINISHED", "ftjob-x", [1, 2, 3, 4]]
-    assert last == [{"seed": "1", "beta.of": "0.5"}, "c"]
+    # Two jobs find no database yet, and make it.
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda job_id: python(TRACK, str(target.uri), job_id), ["ftjob-x", "ftjob-y"]))
+    for job_id, lines in zip(["ftjob-x", "ftjob-y"], said, strict=True):
+        first, second, third, last = map(json.loads, lines.splitlines()[-4:])
+        assert first[1:] == ["KILLED", job_id, [1, 2]]
+        assert second == [first[0], "FAILED", job_id, [1, 2, 3]]
+        assert third == [first[0], "FINISHED", job_id, [1, 2, 3, 4]]
+        assert last == [{"seed": "1", "beta.of": "0.5"}, "c"]

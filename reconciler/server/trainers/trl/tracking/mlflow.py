@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
+
+from filelock import FileLock
 
 from reconciler.server.trainers.trl.tracking.service import LOADING, OWNER, Run, Shown, Status
 from reconciler.server.trainers.trl.tracking.settings import (
@@ -63,9 +66,8 @@ class Mlflow:
             from mlflow import MlflowClient  # noqa: PLC0415 - loads for seconds
             from mlflow.entities import Param  # noqa: PLC0415
 
-        if self._uri.startswith(SQLITE):
-            Path(self._uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-        client = self._client = MlflowClient(tracking_uri=self._uri)
+        with self._alone():
+            client = self._client = MlflowClient(tracking_uri=self._uri)
         experiment = self._experiment()
         found = client.search_runs([experiment], f"tags.`{JOB}` = '{self._job.job_id}'", max_results=1)
         if found:
@@ -75,10 +77,22 @@ class Mlflow:
             run = client.create_run(experiment, run_name=self._job.name, tags=self._tags())
         self._run_id = run.info.run_id
         self._known = {each.step for each in client.get_metric_history(self._run_id, "train_loss")}
-        new = {name: value for name, value in self._job.facts.items() if name not in run.data.params}
-        client.log_batch(self._run_id, params=[Param(_name(name), str(value)[:6000]) for name, value in new.items()])
+        facts = {_name(name): str(value)[:6000] for name, value in self._job.facts.items()}
+        new = [Param(name, value) for name, value in facts.items() if name not in run.data.params]
+        client.log_batch(self._run_id, params=new)
         self.log(self._job.past)
         return self._shown(experiment)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one job at a time make a file's tables: two that do it at once break each other's work."""
+        if not self._uri.startswith(SQLITE):
+            yield
+            return
+        file = Path(self._uri.removeprefix(SQLITE))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{file}.lock"):
+            yield
 
     def _experiment(self) -> str:
         """Find the experiment, or make it: MLflow's own variable names it, else it is the owner's."""
