@@ -16,8 +16,7 @@ from reconciler.errors import ReconcilerError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.server.trainers.trl.card import Provenance
-    from reconciler.server.trainers.trl.export import Doing, Wish
-    from reconciler.server.trainers.trl.hub import Address, Leave
+    from reconciler.server.trainers.trl.hub import Address, Hub
 
 
 @click.group()
@@ -71,7 +70,7 @@ def export(
     from reconciler.server.trainers.trl.export import Wish, find  # noqa: PLC0415
     from reconciler.server.trainers.trl.export import export as write  # noqa: PLC0415
     from reconciler.server.trainers.trl.gguf import Gguf, find_converter  # noqa: PLC0415
-    from reconciler.server.trainers.trl.hub import Address, Leave  # noqa: PLC0415
+    from reconciler.server.trainers.trl.hub import Address, Leave, publish  # noqa: PLC0415
 
     address = Address.parse(target)
     if address is None and (public or overwrite):
@@ -81,28 +80,26 @@ def export(
     gguf = Gguf(kind, find_converter(converter)) if kind else None
     what = find(directory, name, NAME)
     wish = Wish(_commit(what), gguf)
-    with working(sys.stderr, interactive=_moving(), color=Terminal.of(sys.stderr).color) as doing:
+    terminal = Terminal.of(sys.stderr)
+    moving = terminal.interactive and not in_json()
+    with working(sys.stderr, interactive=moving, color=terminal.color) as doing:
         if address is None:
             parts = write(directory, what, Path(target), wish, doing)
             said = f"{what.made.name} is in {target}: {', '.join(part.name for part in parts)}"
         else:
-            commit = _publish(directory, what, address, Leave(public, overwrite), wish, doing)
+            hub = _hub(address, bars=moving)
+            commit = publish(directory, what, hub, Leave(public, overwrite), wish, doing)
             said = f"{what.made.name} is in {address}: {commit}"
     click.echo(clean(said))
 
 
-def _publish(directory: Path, what: Provenance, address: Address, leave: Leave, wish: Wish, doing: Doing) -> str:
+def _hub(address: Address, *, bars: bool) -> Hub:
     from reconciler.cli.secrets import SECRETS  # noqa: PLC0415
-    from reconciler.server.trainers.trl.hub import Hub, publish, token  # noqa: PLC0415
+    from reconciler.server.trainers.trl.hub import Hub, token  # noqa: PLC0415
 
     key = token()
     SECRETS.add([key])
-    return publish(directory, what, Hub(address, key, bars=_moving()), leave, wish, doing)
-
-
-def _moving() -> bool:
-    """Whether what is being done is shown as it goes on."""
-    return Terminal.of(sys.stderr).interactive and not in_json()
+    return Hub(address, key, bars=bars)
 
 
 def _commit(what: Provenance) -> str | None:

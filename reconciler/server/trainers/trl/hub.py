@@ -5,18 +5,21 @@ The whole model lies at the repository's root, so that ``from_pretrained("OWNER/
 
 from __future__ import annotations
 
-import fnmatch
 import importlib.util
 import re
+import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from reconciler import __version__
-from reconciler.errors import MissingExtra, MissingKey, NotFound, StoreError, UsageError
+from reconciler.errors import MissingExtra, MissingKey, NotFound, ReconcilerError, StoreError, UsageError
 from reconciler.server.trainers.trl.card import MARK, Provenance
 from reconciler.server.trainers.trl.export import Doing, Wish, write
 from reconciler.server.trainers.trl.hub_faults import translated
@@ -25,7 +28,7 @@ from reconciler.server.trainers.trl.merge import MERGED
 SCHEME = "hf://"
 MAIN = "main"
 _ADDRESS = re.compile(r"hf://(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<branch>[\w./-]+))?")
-_REPLACED = ("*.safetensors", "*.safetensors.index.json", "*.gguf", "Modelfile", "adapter/*")
+_REPLACED = re.compile(r"[^/]*\.(safetensors(\.index\.json)?|gguf)|Modelfile|adapter/.*")
 """What a new model replaces: where it does not write such a file itself, the old one would be taken for its own."""
 _NOTHING = {".gitattributes"}
 
@@ -187,7 +190,7 @@ class Hub:
         from huggingface_hub.utils import enable_progress_bars  # noqa: PLC0415
 
         files = {_path(file.relative_to(directory)): file for file in directory.rglob("*") if file.is_file()}
-        old = {file for file in (found.files if found else ()) if any(fnmatch.fnmatch(file, it) for it in _REPLACED)}
+        old = {file for file in (found.files if found else ()) if _REPLACED.fullmatch(file)}
         operations = [CommitOperationDelete(path) for path in sorted(old - files.keys())]
         operations += [CommitOperationAdd(path, str(file)) for path, file in sorted(files.items())]
         repository = self._address.repository
@@ -237,9 +240,28 @@ def publish(directory: Path, what: Provenance, hub: Hub, leave: Leave, wish: Wis
     doing("Asking the hub")
     found = hub.check(what, leave)
     try:
-        with tempfile.TemporaryDirectory(prefix="export-", dir=directory) as place:
-            write(directory, what, Path(place), wish, doing, whole="The root")
+        with room(directory / "export") as place:
+            write(directory, what, place, wish, doing, whole="The root")
             doing("")
-            return hub.send(Path(place), found, what, leave)
+            return hub.send(place, found, what, leave)
     except OSError as error:
         raise StoreError(f"{directory} does not take the weights: {error.strerror or error}.") from error
+
+
+@contextmanager
+def room(place: Path) -> Iterator[Path]:
+    """Make room for one export at a time; what one that was killed has left goes."""
+    lock = FileLock(place.with_name(f"{place.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ReconcilerError(
+            f"Another export to a hub is under way in {place.parent}.", hint="Export again once it has ended."
+        ) from None
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        lock.release()

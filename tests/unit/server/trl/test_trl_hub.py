@@ -22,12 +22,13 @@ from reconciler.errors import (
     NotFound,
     NotPermitted,
     RateLimited,
+    ReconcilerError,
     ServerFault,
     UsageError,
 )
 from reconciler.server.jobs import JobRow
 from reconciler.server.trainers.trl.card import Provenance, card
-from reconciler.server.trainers.trl.hub import Address, Hub, Leave
+from reconciler.server.trainers.trl.hub import Address, Hub, Leave, room
 from reconciler.server.trainers.trl.shelf import Made
 
 pytestmark = [
@@ -117,11 +118,11 @@ def test_a_repository_is_public_where_that_is_said(stand: Stand, what: Provenanc
 def test_an_earlier_model_of_the_spec_is_replaced_and_nothing_else(stand: Stand, what: Provenance, files: Path) -> None:
     old = {"model-00001-of-00002.safetensors": "a", "model.safetensors.index.json": "{}", "adapter/old.bin": "b",
            "triage.gguf": "c", "Modelfile": "d", "config.json": "e"}  # fmt: skip
-    repo = stand.make(NAME, {"README.md": OURS, "LICENSE": "mine", "docs/a.md": "mine", **old})
+    repo = stand.make(NAME, {"README.md": OURS, "LICENSE": "mine", "other/a.safetensors": "mine", **old})
     before = dict(repo.commits)
     send(what, files)
     now = repo.files() or {}
-    assert now == held(files) | {name: now[name] for name in (".gitattributes", "LICENSE", "docs/a.md")}
+    assert now == held(files) | {name: now[name] for name in (".gitattributes", "LICENSE", "other/a.safetensors")}
     assert now["LICENSE"] == b"mine"
     assert len(repo.commits) == len(before) + 1, "one commit"
 
@@ -280,7 +281,19 @@ def test_the_command_says_what_is_wrong_before_it_merges(
     assert "hf_" not in said.err.replace("hf_home", "")
     assert "Traceback" not in said.err
     assert len(theirs.commits) == 1
-    assert not list(tmp_path.glob("export-*"))
+    assert not list(tmp_path.glob("export*"))
+
+
+def test_one_export_at_a_time_has_room_and_leaves_none(tmp_path: Path) -> None:
+    place = tmp_path / "export"
+    place.mkdir()
+    (place / "left").write_text("by one that was killed")
+    with room(place) as found:
+        assert not list(found.iterdir())
+        with pytest.raises(ReconcilerError, match="Another export to a hub is under way"), room(place):
+            pass
+        assert found.is_dir()
+    assert not place.exists()
 
 
 def test_offline_the_hub_is_not_asked(
