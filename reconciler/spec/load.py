@@ -5,8 +5,9 @@ from __future__ import annotations
 import ntpath
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,7 +18,8 @@ from reconciler.spec import documents
 from reconciler.spec.chains import explain, ordered
 from reconciler.spec.config import Config, find_root, load_config
 from reconciler.spec.desired import Adopt, DataFile, Desired, Source, Upstream
-from reconciler.spec.gather import Draft, Gatherer
+from reconciler.spec.gather import Draft, Gatherer, Said
+from reconciler.spec.memo import Memo
 from reconciler.spec.model import FILE_ID, Chain
 from reconciler.spec.overlay import Overrides
 from reconciler.spec.revision import chained, revision
@@ -74,6 +76,14 @@ def load(  # noqa: PLR0913 - each is something that a test or a command has anot
 
 
 @dataclass(frozen=True)
+class Memory:
+    """What came of the files the last time, for who loads them again and again: what each said, and what that means."""
+
+    said: Memo[Said] = field(default_factory=Memo)
+    desired: Memo[Desired] = field(default_factory=Memo)
+
+
+@dataclass(frozen=True)
 class Gathered:
     """What the files of a repository say, before references are followed: ``config`` is as it is in the environment."""
 
@@ -92,10 +102,12 @@ def gather(
     stdin: BinaryIO | None = None,
     settings: bytes | None = None,
     opened: Callable[[str, str], bytes] = documents.read_bytes,
+    memory: Memory | None = None,
 ) -> Gathered:
     """Read the settings and the specs as ``load`` does; ``specs.problems`` holds what is wrong with specs.
 
-    ``opened`` reads a file of specs, by its path and the name to show, as :func:`documents.read_bytes` does.
+    ``opened`` reads a file of specs, by its path and the name to show, as :func:`documents.read_bytes` does;
+    ``memory`` spares what would come out as it did the last time.
 
     Raises:
         SpecError: with every problem of ``reconciler.yaml``.
@@ -111,7 +123,7 @@ def gather(
         overrides = Overrides(
             document, ("environments", environment, "overrides"), base.environments[environment].overrides
         )
-    gatherer = Gatherer(root, overrides, opened)
+    gatherer = Gatherer(root, overrides, opened, memory.said if memory else None)
     for given in dict.fromkeys(paths):
         if given == STDIN:
             data = stdin.read(documents.MAX_BYTES + 1) if stdin else b""
@@ -121,13 +133,13 @@ def gather(
     return Gathered(root, config, gatherer, environment, tuple(paths))
 
 
-def resolve(found: Gathered, data: Inspector | None) -> Repository:
-    """Follow what gathered specs refer to; without ``data`` no training file is looked at.
+def resolve(found: Gathered, data: Inspector | None, memory: Memory | None = None) -> Repository:
+    """Follow what gathered specs refer to; without ``data`` no training file is looked at. ``memory`` is as before.
 
     Raises:
         SpecError: with every problem, those found before among them.
     """
-    resolver = _Resolver(found.root, found.config, found.specs, data)
+    resolver = _Resolver(found, data, memory.desired if memory else None)
     desired = resolver.resolve()
     warnings = tuple(dict.fromkeys(resolver.warnings))
     return Repository(
@@ -155,12 +167,13 @@ def _require_relative(given: str) -> None:
 class _Resolver:
     """Follows what specs refer to: each other, training files, policy."""
 
-    def __init__(self, root: Path, config: Config, gathered: Gatherer, data: Inspector | None) -> None:
-        self._root = root
-        self._allowed = config.policy.allowed_models
-        self._gathered = gathered
+    def __init__(self, found: Gathered, data: Inspector | None, memo: Memo[Desired] | None) -> None:
+        self._root = found.root
+        self._allowed = found.config.policy.allowed_models
+        self._gathered = found.specs
+        self._memo = memo
         self._data = data
-        self._problems: list[Problem] = gathered.problems
+        self._problems: list[Problem] = found.specs.problems
         self.warnings: list[Problem] = []
 
     def resolve(self) -> tuple[Desired, ...]:
@@ -178,8 +191,10 @@ class _Resolver:
             raise SpecError(self._problems)
         revisions: dict[str, str] = {}
         desired = {}
+        if self._memo is not None:
+            self._memo.begin()
         for name in order:
-            desired[name] = self._desired(drafts[name], *files[name], revisions)
+            desired[name] = self._remembered(drafts[name], *files[name], revisions)
             revisions[name] = desired[name].revision
         return tuple(desired[name] for name in sorted(desired))
 
@@ -231,12 +246,23 @@ class _Resolver:
         relative = path[len(prefix) :] if path.startswith(prefix) else os.path.relpath(path, self._root)
         return relative.replace(os.sep, "/")
 
-    def _desired(
+    def _remembered(
         self,
         draft: Draft,
         training: DataFile | str,
         validation: DataFile | str | None,
         revisions: Mapping[str, str],
+    ) -> Desired:
+        model = draft.spec.model
+        upstream = revisions[model.job] if isinstance(model, Chain) else ""
+        if self._memo is None:
+            return self._desired(draft, training, validation, upstream)
+        made_of = (draft, training, validation, upstream, self._root, self._data is None)
+        make = partial(self._desired, draft, training, validation, upstream)
+        return self._memo.get(draft.spec.name, made_of, make)
+
+    def _desired(
+        self, draft: Draft, training: DataFile | str, validation: DataFile | str | None, upstream: str
     ) -> Desired:
         spec, document = draft.spec, draft.origin.document
         method = spec.canonical_method()
@@ -244,7 +270,7 @@ class _Resolver:
         digest = ""
         if self._data is not None:
             digest = revision(
-                chained(revisions[chain.job], chain.checkpoint) if chain else str(spec.model),
+                chained(upstream, chain.checkpoint) if chain else str(spec.model),
                 training,
                 method,
                 validation_file=validation,

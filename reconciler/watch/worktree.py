@@ -24,7 +24,7 @@ from reconciler.data.files import DataFiles, FileFacts
 from reconciler.errors import DataError, Problem, ReconcilerError, SpecError, UsageError
 from reconciler.spec import documents
 from reconciler.spec.config import find_root
-from reconciler.spec.load import Repository, gather, resolve
+from reconciler.spec.load import Memory, Repository, gather, resolve
 from reconciler.spec.remote import was_removed
 from reconciler.spec.tree import CONFIG, IGNORE, spec_files
 from reconciler.watch.snapshot import Snapshot
@@ -64,6 +64,7 @@ class WorkTree:
         self._whole = whole
         self._clock, self._now = clock, now
         self._thread = ThreadPoolExecutor(1, "specs")  # one: the cache belongs to the thread that opened it
+        self._memory = Memory()
         self._good: dict[str, bytes] = {}
         self._names: set[str] = set()
         self._missing_since: dict[str, float] = {}
@@ -157,9 +158,11 @@ class WorkTree:
                 read[path] = (shown_as, content)
                 return content
 
-            found = gather(self._paths, environment=self._environment, cwd=self._cwd, opened=opened)
+            found = gather(
+                self._paths, environment=self._environment, cwd=self._cwd, opened=opened, memory=self._memory
+            )
             try:
-                repository = resolve(found, data)
+                repository = resolve(found, data, self._memory)
             except SpecError as error:
                 at_fault = {problem.file for problem in error.problems}
                 paths = [p for p, (shown_as, _) in read.items() if shown_as in at_fault and instead.get(p) != b""]
@@ -197,7 +200,8 @@ class WorkTree:
 
     def _lost_directories(self, repository: Repository) -> Iterator[str]:
         """Say which directories of specs are no longer there, or lie on another disk; know those that are."""
-        here = {os.path.split(repository.root / spec.source.file)[0] for spec in repository.desired}
+        folders = {spec.source.file.rpartition("/")[0] for spec in repository.desired}
+        here = {str(repository.root / folder) for folder in folders}
         for path in sorted({*self._directories, *here}):
             mark, before, shown = _mark_of(path), self._directories.get(path), os.path.relpath(path, self._root)
             if before and mark is None and was_removed(self._root, shown):
