@@ -141,6 +141,8 @@ def test_a_paused_job_can_be_cancelled(work: Work) -> None:
     work.reach(job.id, "running")
     work.lenient.fine_tuning.jobs.pause(job.id)
     work.reach(job.id, "paused")
+    with pytest.raises(openai.BadRequestError):
+        work.lenient.fine_tuning.jobs.pause(job.id)
     assert work.client.fine_tuning.jobs.cancel(job.id).status == "cancelled"
 
 

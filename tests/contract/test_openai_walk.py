@@ -47,12 +47,17 @@ def method(kind: MethodType, n_epochs: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Walk:
-    """A server whose trainer makes weights (``real``) or none, and a job of each method on it."""
+    """A server whose trainer makes weights (``real``) or none, and a job of each method on it.
+
+    ``paused`` is what the DPO job was between its pause and its resumption, after ``paused_after`` steps.
+    """
 
     work: Work
     directory: Path
     real: bool
     jobs: dict[MethodType, str]
+    paused: FineTuningJob
+    paused_after: int
 
     @classmethod
     def begin(cls, work: Work, directory: Path, *, real: bool) -> Walk:
@@ -67,14 +72,19 @@ class Walk:
                 "method": method("supervised", 8),
                 "integrations": [WANDB],
             },
-            "dpo": {"method": method("dpo", 1)},
+            "dpo": {"method": method("dpo", 10), "model": work.base if real else "simulated-slow"},
             "reinforcement": {"method": method("reinforcement", 1)},
         }
         jobs = {
             kind: work.create(kind, suffix="sums", metadata=LABEL | {"kind": kind}, **given).id
             for kind, given in more.items()
         }
-        return cls(work, directory, real, jobs)
+        within(work.patience, lambda: steps_of(work, jobs["dpo"]))
+        assert work.lenient.fine_tuning.jobs.pause(jobs["dpo"]).status in {"pausing", "paused"}
+        paused = work.reach(jobs["dpo"], "paused")
+        steps = len(steps_of(work, jobs["dpo"]))
+        assert work.lenient.fine_tuning.jobs.resume(jobs["dpo"]).status in {"queued", "running"}
+        return cls(work, directory, real, jobs, paused, steps)
 
     def trained(self, kind: MethodType = "supervised") -> FineTuningJob:
         """Wait for a job's model; read the job strictly."""
@@ -82,12 +92,6 @@ class Walk:
 
     def model(self, kind: MethodType = "supervised") -> str:
         return self.trained(kind).fine_tuned_model or ""
-
-    def start(self, n_epochs: int) -> str:
-        """Create a job that takes long enough to be met running."""
-        model = self.work.base if self.real else "simulated-slow"
-        job = self.work.create(model=model, method=method("supervised", n_epochs))
-        return self.work.reach(job.id, "running").id
 
 
 def steps_of(work: Work, job_id: str) -> list[int]:
@@ -114,8 +118,8 @@ def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.mark.parametrize("kind", METHODS)
 def test_every_method_trains_to_a_model(walk: Walk, kind: MethodType) -> None:
     job = walk.trained(kind)
-    assert re.fullmatch(rf"ft:{walk.work.base}:[\w-]+:sums:\w+", job.fine_tuned_model or "")
-    assert (job.model, job.error, job.estimated_finish, job.seed) == (walk.work.base, None, None, 7)
+    assert re.fullmatch(rf"ft:{job.model}:[\w-]+:sums:\w+", job.fine_tuned_model or "")
+    assert (job.error, job.estimated_finish, job.seed) == (None, None, 7)
     assert job.finished_at is not None
     assert job.finished_at >= job.created_at
     assert job.trained_tokens
@@ -173,25 +177,19 @@ def test_the_result_file_is_csv_with_a_row_a_step(walk: Walk) -> None:
     assert steps[-1]["valid_loss"]
 
 
-def test_a_job_that_trains_pauses_and_resumes_to_its_end(walk: Walk) -> None:
-    jobs = walk.work.lenient.fine_tuning.jobs
-    job = walk.start(n_epochs=10)
-    with pytest.raises(openai.BadRequestError):
-        jobs.resume(job)
-    within(walk.work.patience, lambda: steps_of(walk.work, job))
-    assert jobs.pause(job).status in {"pausing", "paused"}
-    paused = walk.work.reach(job, "paused")
-    assert (paused.finished_at, paused.fine_tuned_model) == (None, None)
-    assert len(steps_of(walk.work, job)) < 60
-    with pytest.raises(openai.BadRequestError):
-        jobs.pause(job)
-    assert jobs.resume(job).status in {"queued", "running"}
-    assert walk.work.reach(job, "succeeded").fine_tuned_model
-    assert steps_of(walk.work, job) == list(range(60, 0, -1))
+def test_a_paused_job_goes_on_to_its_end_where_it_was(walk: Walk) -> None:
+    assert (walk.paused.finished_at, walk.paused.fine_tuned_model) == (None, None)
+    assert 0 < walk.paused_after < 60
+    assert walk.trained("dpo").fine_tuned_model
+    assert steps_of(walk.work, walk.jobs["dpo"]) == list(range(60, 0, -1))
 
 
 def test_a_cancelled_job_is_final(walk: Walk) -> None:
-    job = walk.start(n_epochs=50)
+    model = walk.work.base if walk.real else "simulated-slow"
+    job = walk.work.create(model=model, method=method("supervised", 50)).id
+    walk.work.reach(job, "running")
+    with pytest.raises(openai.BadRequestError):
+        walk.work.lenient.fine_tuning.jobs.resume(job)
     cancelled = walk.work.client.fine_tuning.jobs.cancel(job)
     assert cancelled.status == "cancelled"
     assert cancelled.finished_at is not None
