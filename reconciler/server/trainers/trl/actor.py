@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
+from reconciler.server.trainers.trl import spread
 from reconciler.server.trainers.trl.child import Child
-from reconciler.server.trainers.trl.executor import start_child
+from reconciler.server.trainers.trl.executor import MODULE, start_child
 from reconciler.server.trainers.trl.order import Order, Told
 
 ENDED = "ended"
@@ -20,27 +23,49 @@ def told_file(workdir: Path) -> Path:
 
 
 class Actor:
-    """``train`` takes one thread of Ray's until the process has ended, the other calls another. It ends by itself."""
+    """``train`` takes one thread of Ray's until the process has ended, the other calls another. It ends by itself.
+
+    A job of several workers has a process here that starts them; they call ``arrive``, ``tell`` and ``stopping``.
+    """
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._stop = False
+        self._stop = self._placed = self._failed = False
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
 
     def train(self, order: str, environment: Mapping[str, str]) -> None:
         """Run the process of an order. Where this ends too early, the process does: its input is gone."""
         import ray  # noqa: PLC0415 - of the extra
 
         given = Order.model_validate_json(order)
-        child = self._child = start_child(given, environment)
-        if self._stop:
-            child.tell("stop")
-        with told_file(given.workdir).open("ab", buffering=0) as file:
+        several = given.entry.resources.workers > 1
+        with told_file(given.workdir).open("ab", buffering=0) as self._file:
+            child = self._child = start_child(given, environment, module=spread.MODULE if several else MODULE)
+            if several:
+                here = ray.get_runtime_context()
+                errand = spread.Errand(
+                    order=given,
+                    environment=environment,
+                    address=here.gcs_address,
+                    actor=given.job_id,
+                    namespace=here.namespace,
+                )
+                child.tell(errand.model_dump_json())
+            self._placed = not several
+            if self._stop:
+                child.tell("stop")
             while (line := child.hear(1.0)) is not None:
                 if line:
-                    file.write(line)
+                    self._write(line)
             end = Told(kind=ENDED, step=child.end(_GOING), message=child.last_words())
-            file.write(end.model_dump_json(exclude_defaults=True).encode() + b"\n")
+            self._write(end.model_dump_json(exclude_defaults=True).encode() + b"\n")
         ray.actor.exit_actor()
+
+    def _write(self, line: bytes) -> None:
+        with self._lock:
+            if self._file is not None and not self._file.closed:
+                self._file.write(line)
 
     def request_stop(self) -> None:
         """Ask the process to save and end."""
@@ -48,5 +73,20 @@ class Actor:
         if self._child is not None:
             self._child.tell("stop")
 
-    def ping(self) -> None:
-        """Answer: the node is there."""
+    def ping(self) -> bool:
+        """Answer: the node is there. Whether the job has its place, too."""
+        return self._placed
+
+    def arrive(self) -> None:
+        """Hear that the workers have their places."""
+        self._placed = True
+
+    def tell(self, line: str) -> None:
+        """Write what a worker says. Of several that fail the first knows why: the others lost it."""
+        if not self._failed:
+            self._failed = Told.model_validate_json(line).kind == "failed"
+            self._write(line.encode() + b"\n")
+
+    def stopping(self) -> bool:
+        """Whether the workers are to save and end."""
+        return self._stop

@@ -45,11 +45,25 @@ class Rates(_Strict):
 
 
 class Resources(_Strict):
-    """What a job asks a cluster for: processors, bytes of memory, and up to one GPU (None: one if there are any)."""
+    """What a job asks a cluster for: ``workers`` that train together, and what each of them has.
 
+    That is processors, bytes of memory, and up to one GPU (None: one if there are any). ``strategy`` is how several
+    hold the model: ``ddp``, each all of it, or ``fsdp``, each a part.
+    """
+
+    workers: Count = 1
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     gpus: Annotated[float, Field(ge=0, le=1)] | None = None
     cpus: Count = 1
     memory: ByteSize | None = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.workers > 1 and self.gpus not in {None, 0, 1}:
+            raise ValueError("several workers have a whole GPU each: gpus is 1 or 0, or left out")
+        if self.strategy == "fsdp" and (self.workers == 1 or self.gpus == 0):
+            raise ValueError("strategy fsdp spreads a model over several workers with a GPU each")
+        return self
 
 
 class Entry(_Strict):
@@ -89,6 +103,12 @@ class Entry(_Strict):
             raise ValueError("hub needs a revision (a commit of the model's repository): what is trained must not move")
         if self.revision and not self.hub:
             raise ValueError("revision belongs to hub")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_spread(self) -> Self:
+        if self.tuning == "qlora" and self.resources.strategy == "fsdp":
+            raise ValueError("tuning qlora goes with strategy ddp: weights of four bits are not spread")
         return self
 
     @property

@@ -20,6 +20,7 @@ from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.graders.settings import PYTHON_VARIABLE, URL_VARIABLE
 from reconciler.server.trainers.base import Control
 from reconciler.server.trainers.trl.actor import ENDED, Actor, told_file
+from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.devices import CLUSTER, Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
 from reconciler.server.trainers.trl.order import Order, Told
@@ -43,6 +44,7 @@ class RayExecutor:
     """
 
     places = None
+    spreads = True
     here = ENVIRONMENT
 
     def __init__(self, directory: Path, address: str | None) -> None:
@@ -85,19 +87,30 @@ class RayExecutor:
         if actor is not None or file.exists():
             return RayProcess(self._ray, actor, file, stays=self._stays, heard=heard)
         file.touch()
-        asked = order.entry.resources
-        options: dict[str, Any] = {"num_cpus": asked.cpus, "num_gpus": self._gpus if asked.gpus is None else asked.gpus}
-        if asked.memory is not None:
-            options["memory"] = int(asked.memory)
-        remote: Any = self._ray.remote(Actor)
-        actor = remote.options(name=order.job_id, lifetime="detached", max_concurrency=2, **options).remote()
+        asked = self._asked(order.entry.resources)
         threads = None if order.threads is None else asked.cpus
+        entry = order.entry.model_copy(update={"resources": asked})
         shared = {name: os.environ[name] for name in _SHARED if name in os.environ}
-        actor.train.remote(order.model_copy(update={"threads": threads}).model_dump_json(), {**ENVIRONMENT, **shared})
-        wish = ", ".join(f"{name.removeprefix('num_')} {value:g}" for name, value in options.items())
-        return RayProcess(self._ray, actor, file, stays=self._stays, wish=wish, heard=heard)
+        actor = self._actor(order.job_id, asked)
+        actor.train.remote(
+            order.model_copy(update={"threads": threads, "entry": entry}).model_dump_json(), {**ENVIRONMENT, **shared}
+        )
+        return RayProcess(self._ray, actor, file, stays=self._stays, wish=_wish(asked), heard=heard)
 
-    def _find(self, name: str) -> Any:  # noqa: ANN401 - Ray's handles are not typed
+    def _asked(self, asked: Resources) -> Resources:
+        return asked if asked.gpus is not None else asked.model_copy(update={"gpus": self._gpus})
+
+    def _actor(self, name: str, asked: Resources) -> Any:  # noqa: ANN401 - Ray's handles are not typed
+        """Start an actor that has what its process needs; where that starts workers, they have it."""
+        options: dict[str, Any] = {"num_cpus": 0}
+        if asked.workers == 1:
+            options = {"num_cpus": asked.cpus, "num_gpus": asked.gpus}
+            if asked.memory is not None:
+                options["memory"] = int(asked.memory)
+        remote: Any = self._ray.remote(Actor)
+        return remote.options(name=name, lifetime="detached", max_concurrency=2, **options).remote()
+
+    def _find(self, name: str) -> Any:  # noqa: ANN401
         try:
             return self._ray.get_actor(name)
         except ValueError:
@@ -113,6 +126,12 @@ class RayExecutor:
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         self._ray.shutdown()
+
+
+def _wish(asked: Resources) -> str:
+    """Say what a job asks for."""
+    each = f"cpus {asked.cpus}, gpus {asked.gpus:g}" + ("" if asked.memory is None else f", memory {asked.memory:g}")
+    return each if asked.workers == 1 else f"{asked.workers} workers, each with {each}"
 
 
 def _knock(address: str) -> None:
@@ -183,8 +202,8 @@ class RayProcess:
         if not self._ray.wait([self._ping], timeout=0)[0]:
             return True
         try:
-            self._ray.get(self._ping)
-            self._wish = ""
+            if self._ray.get(self._ping):
+                self._wish = ""
         except self._ray.exceptions.ActorUnavailableError:
             pass
         except self._ray.exceptions.RayActorError:

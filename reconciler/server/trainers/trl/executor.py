@@ -51,6 +51,10 @@ class Executor(Protocol):
         """How many runs there is room for at once; None where that does not matter."""
 
     @property
+    def spreads(self) -> bool:
+        """Whether a run may have several workers."""
+
+    @property
     def where(self) -> str:
         """What runs are computed on, for people."""
 
@@ -78,6 +82,7 @@ class LocalExecutor:
         self._pool = Pool(devices)
         self._launcher = launcher
         self.places = self._pool.places
+        self.spreads = False
         self.where = ", ".join(map(str, devices))
         self.here = {**ENVIRONMENT, **visible(devices[:1])}
 
@@ -103,8 +108,10 @@ def visible(devices: Sequence[Device]) -> Mapping[str, str]:
     return {VISIBLE: ",".join(device.id for device in devices if device.kind == "cuda")}
 
 
-def start_child(order: Order, environment: Mapping[str, str], launcher: Sequence[str] = ()) -> Child:
+def start_child(
+    order: Order, environment: Mapping[str, str], launcher: Sequence[str] = (), *, module: str = MODULE
+) -> Child:
     """Start a run's subprocess on this machine."""
     file = order.workdir / "order.json"
     file.write_text(order.model_dump_json(), encoding="utf-8")
-    return Child(MODULE, [str(file)], log=order.workdir / "train.log", environment=environment, launcher=launcher)
+    return Child(module, [str(file)], log=order.workdir / "train.log", environment=environment, launcher=launcher)

@@ -7,6 +7,7 @@ import errno
 FULL = "insufficient_storage"
 MEMORY = "out_of_memory"
 DIVERGED = "training_diverged"
+SERVER_ERROR = "server_error"
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_WORDS = ("No space left on device", "os error 28", "File too large", "os error 27", "Disk quota exceeded")
 _FULL_WRITER = ("PytorchStreamWriter failed", "unexpected pos")
@@ -19,6 +20,8 @@ _TOO_LARGE = (
     "The machine's memory does not hold the model and the messages. Less is needed with fewer or shorter messages, "
     "or with a smaller model."
 )
+_PEER_TYPES = ("DistError", "DistBackendError", "DistNetworkError", "DistStoreError")
+_PEER_WORDS = ("gloo", "Connection closed by peer", "Connection reset by peer")
 
 
 class Failure(Exception):
@@ -41,7 +44,14 @@ def failure_of(error: BaseException, process: str = "training") -> Failure:
     if any(map(_is_memory, chain)):
         return Failure(MEMORY, _SMALLER if process == "training" else _TOO_LARGE)
     text = " ".join(str(error).split())[:300]
-    return Failure("server_error", f"The {process} process failed: {type(error).__name__}: {text}")
+    return Failure(SERVER_ERROR, f"The {process} process failed: {type(error).__name__}: {text}")
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether an exception only says that another of several workers is gone, or cannot be reached."""
+    if type(error).__name__ in _PEER_TYPES:
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _PEER_WORDS)
 
 
 def _is_full(error: BaseException) -> bool:

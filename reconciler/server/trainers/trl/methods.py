@@ -14,12 +14,14 @@ from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer, SFTConfig, SFTTr
 from trl.trainer.dpo_trainer import DataCollatorForPreference
 from trl.trainer.utils import RepeatSampler, pad
 
+from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.dialogue import tools_of
+from reconciler.server.trainers.trl.faults import Failure
 from reconciler.server.trainers.trl.grammar import Held, held_by
 from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.rewards import reward_function
 from reconciler.server.trainers.trl.rows import Row
-from reconciler.server.trainers.trl.weights import dtype_of, is_adapter, load_base
+from reconciler.server.trainers.trl.weights import UNAVAILABLE, dtype_of, is_adapter, load_base
 
 Note = Callable[[str], None]
 
@@ -35,7 +37,11 @@ def make_trainer(order: Order, tokenizer: Any, rows: Mapping[str, list[Row] | No
         "train_dataset": Dataset.from_list(train),
         "eval_dataset": Dataset.from_list(valid) if valid else None,
     }
-    return {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}[order.method](order, given, note)
+    make = {"supervised": _supervised, "dpo": _dpo, "reinforcement": _reinforcement}[order.method]
+    trainer = make(order, given, note)
+    if order.entry.resources.strategy == "fsdp" and not trainer.is_fsdp_enabled:  # accelerate says nothing
+        raise Failure(UNAVAILABLE, "strategy: fsdp needs a GPU for each worker; without, leave it out.", "model")
+    return trainer
 
 
 def _supervised(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
@@ -142,7 +148,15 @@ def _common(order: Order) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": "none",
         "disable_tqdm": True,
+        **_sharding(entry),
     }
+
+
+def _sharding(entry: Entry) -> dict[str, Any]:
+    """How several workers hold the model, where that is in parts. What is saved is whole."""
+    if entry.resources.strategy == "ddp":
+        return {}
+    return {"fsdp": True, "fsdp_config": {"version": 2, "state_dict_type": "FULL_STATE_DICT"}}
 
 
 def _model(order: Order) -> tuple[Any, Any]:

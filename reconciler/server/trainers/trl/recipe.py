@@ -3,7 +3,7 @@
 ::
 
     learning rate    the catalogue's rate for the method, times learning_rate_multiplier; it falls to 0 in a line
-    batch_size       rows a step (reinforcement: prompts), held in memory ``micro`` at a time
+    batch_size       rows a step (reinforcement: prompts), shared by the workers; each holds ``micro`` at a time
     n_epochs         passes over the training file, shuffled by the seed
     beta             DPO's: how dear it is to leave the model that training started from
     generations      reinforcement: answers a prompt, the catalogue's number times compute_multiplier, at least 2
@@ -31,6 +31,7 @@ class Recipe(BaseModel):
     epochs: int
     batch: int
     micro: int
+    workers: int = 1
     beta: float = 0.1
     generations: int = 1
     eval_interval: int | None = None
@@ -39,30 +40,39 @@ class Recipe(BaseModel):
 
     @property
     def accumulate(self) -> int:
-        """How many micro batches make a step."""
-        return self.batch // self.micro
+        """How many micro batches make a worker's share of a step."""
+        return self.batch // self.workers // self.micro
+
+    def holding(self, most: int) -> Recipe:
+        """Return the same training with at most so many rows in a worker's memory at once."""
+        return self.model_copy(update={"micro": _divisor(self.batch // self.workers, most)})
 
     def smaller(self) -> Recipe | None:
         """Return the same training with half as much in memory at once; None where it is one row already."""
-        if self.micro == 1:
-            return None
-        return self.model_copy(update={"micro": _divisor(self.batch, self.micro // 2)})
+        return None if self.micro == 1 else self.holding(self.micro // 2)
 
 
 def recipe(method: MethodType, given: Mapping[str, Any], entry: Entry, rows: int) -> Recipe:
-    """Work out the numbers of a run from hyperparameters that are numbers already."""
-    batch = int(given["batch_size"])
+    """Work out the numbers of a run from hyperparameters that are numbers already.
+
+    A batch that the workers do not divide becomes the next that they do.
+    """
+    batch, workers = int(given["batch_size"]), entry.resources.workers
     generations, held = 1, entry.micro_batch
     if method == "reinforcement":
         batch = min(batch, rows)  # a batch that is never full would never train
         generations = max(2, round(entry.generations * float(given["compute_multiplier"])))
         held = max(1, held // generations)
+    batch = -(-batch // workers) * workers
+    if method == "reinforcement" and batch > rows >= workers:
+        batch -= workers
     effort = given.get("reasoning_effort", "default")
     return Recipe(
         learning_rate=getattr(entry.learning_rate, method) * float(given["learning_rate_multiplier"]),
         epochs=int(given["n_epochs"]),
         batch=batch,
-        micro=_divisor(batch, held),
+        micro=_divisor(batch // workers, held),
+        workers=workers,
         beta=float(given.get("beta", 0.1)),
         generations=generations,
         eval_interval=given.get("eval_interval"),

@@ -35,9 +35,9 @@ def main(file: str) -> None:
     def tell(told: Told) -> None:
         parent.tell(told.model_dump_json(exclude_defaults=True))
 
-    with _alone(order.workdir):
+    with alone(order.workdir):
         try:
-            _train(order, stop, tell)
+            train(order, stop.is_set, tell)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
             traceback.print_exc()
             failure = failure_of(error)
@@ -45,10 +45,12 @@ def main(file: str) -> None:
     os._exit(0)  # all is said and on disk; torch takes seconds to take itself down
 
 
-def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
+def train(order: Order, stopping: Callable[[], bool], tell: Tell) -> None:
+    """Train as an order says, until it is done or ``stopping``; several processes, each as one of them."""
     import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
     from transformers import set_seed  # noqa: PLC0415
 
+    from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
     from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
     from reconciler.server.trainers.trl.watch import Watch, checkpoint  # noqa: PLC0415
     from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
@@ -60,20 +62,22 @@ def _train(order: Order, stop: threading.Event, tell: Tell) -> None:
     def note(words: str) -> None:
         tell(Told(kind="note", message=words))
 
-    tokenizer = load_tokenizer(order.entry, order.cache)
+    with ranks.first():
+        tokenizer = load_tokenizer(order.entry, order.cache)
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
     last = checkpoint(order.workdir, order.state.step) if order.state is not None else None
-    _forget_later(order)
+    if ranks.leads():
+        _forget_later(order)
     tell(Told(kind="began"))
-    tracker = Tracker(services(order, _history(order, last)), note)
+    tracker = Tracker(services(order, _history(order, last)) if ranks.leads() else [], note)
 
     def tell_both(told: Told) -> None:
         tell(told)
         if told.kind == "step":
             tracker.show(told.step, told.metrics)
 
-    trainer.add_callback(Watch(order, stop, tell_both, validates=rows["valid"] is not None))
+    trainer.add_callback(Watch(order, stopping, tell_both, validates=rows["valid"] is not None))
     status: Status = "failed"
     try:
         trainer.train(resume_from_checkpoint=last and str(last))
@@ -119,7 +123,7 @@ def _forget_later(order: Order) -> None:
 
 
 @contextlib.contextmanager
-def _alone(workdir: Path) -> Iterator[None]:
+def alone(workdir: Path) -> Iterator[None]:
     """Wait until the process before this one, whose server was killed, has ended."""
     with (workdir / "lock").open("w") as lock:
         if sys.platform != "win32":

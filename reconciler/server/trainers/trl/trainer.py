@@ -102,13 +102,14 @@ class TrlTrainer(Trainer):
 
     def check(self, job: Mapping[str, Any]) -> None:
         """Refuse a model that is not in the catalogue, and whatever would otherwise be passed over."""
-        entry = self._entry(job["model"])
+        entry = self._trained(job["model"])
         if job["model"].startswith("ft:"):
             try:
                 self.shelf.find(job["model"])
             except NoWeights as error:
                 raise JobRefused("model_not_found", str(error), "model") from error
         kind = job["method"]["type"]
+        self._check_batch(job["method"][kind]["hyperparameters"]["batch_size"], entry, kind)
         if kind == "reinforcement":
             self._check_reinforcement(job["method"][kind], entry)
 
@@ -122,6 +123,29 @@ class TrlTrainer(Trainer):
                 "model",
             )
         return entry
+
+    def _trained(self, model: str) -> Entry:
+        entry = self._entry(model)
+        if entry.resources.workers > 1 and not self._executor.spreads:
+            raise JobRefused(
+                "model_not_available",
+                f"The model {lifecycle.base_of(model)!a} is trained by {entry.resources.workers} workers together, and "
+                "this server has one machine: start it with --executor ray, or leave resources.workers out of the "
+                "model's entry in its catalogue.",
+                "model",
+            )
+        return entry
+
+    def _check_batch(self, size: int | str, entry: Entry, kind: str) -> None:
+        workers = entry.resources.workers
+        if isinstance(size, int) and size % workers:
+            near = max(workers, size - size % workers)
+            raise JobRefused(
+                "invalid_value",
+                f"{workers} workers train this model together, and each takes as many rows of a step: batch_size "
+                f"{size} cannot be shared, {near} can. 'auto' chooses one that can.",
+                f"method.{kind}.hyperparameters.batch_size",
+            )
 
     def _check_reinforcement(self, settings: Mapping[str, Any], entry: Entry) -> None:
         at = "method.reinforcement"
@@ -196,6 +220,8 @@ class TrlTrainer(Trainer):
         numbers, smaller = self._fitting(wanted, run, device), False
         if numbers != wanted:
             yield Note(f"Memory does not hold {wanted.micro} rows at once; it may hold {numbers.micro}.")
+        if state is None and wanted.workers > 1 and wanted.batch != run.hyperparameters["batch_size"]:
+            yield Note(f"{wanted.workers} workers share a batch in equal parts: batch_size is {wanted.batch} here.")
         silent = 0
         while not control.stopping:
             if state is not None and state.step == state.total:
@@ -224,7 +250,10 @@ class TrlTrainer(Trainer):
 
     def _recipe(self, run: TrainingRun, state: State | None) -> Recipe:
         numbers = recipe(run.method, run.hyperparameters, self._of(run), run.rows)
-        return numbers.model_copy(update={"micro": state.micro}) if state else numbers
+        if run.method == "reinforcement" and run.rows < numbers.workers:
+            words = f"{numbers.workers} workers take a prompt each a step, and the training file has {run.rows} rows."
+            raise TrainingFailed("unsupported_training_data", words, "training_file")
+        return numbers.holding(state.micro) if state else numbers
 
     def _fitting(self, numbers: Recipe, run: TrainingRun, device: Device) -> Recipe:
         entry = self._of(run)
@@ -232,7 +261,7 @@ class TrlTrainer(Trainer):
 
     def _of(self, run: TrainingRun) -> Entry:
         try:
-            return self._entry(run.model)
+            return self._trained(run.model)
         except JobRefused as error:  # the catalogue changed since the job was created
             raise TrainingFailed(error.code, error.message, error.param) from error
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from reconciler.server.trainers.trl import metrics, shelf
+from reconciler.server.trainers.trl import metrics, ranks, shelf
 from reconciler.server.trainers.trl.faults import DIVERGED, Failure
 from reconciler.server.trainers.trl.order import Order, Told
 
@@ -25,12 +24,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Decides when TRL looks at the validation file and saves, and tells what it did.
 
     The numbers of a step are told once the step is over for good: with those of the validation file, where it was
-    looked at.
+    looked at. Of several processes each has one; the leader's says when to save and stop.
     """
 
-    def __init__(self, order: Order, stop: threading.Event, tell: Callable[[Told], None], *, validates: bool) -> None:
+    def __init__(
+        self, order: Order, stopping: Callable[[], bool], tell: Callable[[Told], None], *, validates: bool
+    ) -> None:
         self._order = order
-        self._stop = stop
+        self._stopping = stopping
         self._tell = tell
         self._validates = validates
         # TRL's own count goes on after a pause for reinforcement, and begins again for the others.
@@ -52,8 +53,9 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         due = epoch_ends or (interval is not None and state.global_step % interval == 0)
         control.should_evaluate = self._validates and due
         late = time.monotonic() - self._saved_at > _SAVE_EVERY
-        control.should_save = epoch_ends or late or self._stop.is_set()
-        if self._stop.is_set():
+        late, stop = ranks.agree([late, ranks.leads() and self._stopping()])
+        control.should_save = epoch_ends or late or stop
+        if stop:
             control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ANN401, ARG002
@@ -80,9 +82,12 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self._flush()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Publish what TRL has saved."""
+        """Publish what TRL has saved, once all processes have."""
         self._flush()
         self._saved_at = time.monotonic()
+        ranks.meet()
+        if not ranks.leads():
+            return
         step, total = state.global_step, state.max_steps
         shelf.publish(checkpoint(self._order.workdir, step), self._order.place, step, self._order.card)
         per_epoch = total // self._order.recipe.epochs

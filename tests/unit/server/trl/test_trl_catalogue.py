@@ -59,6 +59,20 @@ def test_paths_are_relative_to_the_catalogue(file: Path, tmp_path: Path) -> None
         ("models: {m: {path: nowhere}}", "nowhere does not exist"),
         ("models: {m: {path: weights, lora: {rank: 0}}}", "models.m.lora.rank"),
         ("models: {'ft:m': {path: weights}}", "models.ft:m"),
+        ("models: {m: {path: weights, resources: {workers: 0}}}", "models.m.resources.workers"),
+        (
+            "models: {m: {path: weights, resources: {workers: 2, gpus: 0.5}}}",
+            "m.resources: several workers have a whole GPU",
+        ),
+        (
+            "models: {m: {path: weights, resources: {strategy: fsdp}}}",
+            "m.resources: strategy fsdp spreads a model over",
+        ),
+        ("models: {m: {path: weights, resources: {strategy: fsdp, workers: 2, gpus: 0}}}", "with a GPU each"),
+        (
+            "models: {m: {path: weights, tuning: qlora, resources: {strategy: fsdp, workers: 2}}}",
+            "models.m: tuning qlora",
+        ),
         ("models: {}", "models"),
         ("models: [", "is no YAML"),
     ],

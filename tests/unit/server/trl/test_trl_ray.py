@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 from test_trl_serving import CATALOGUE, Served, method
 from tiny import needs_engine, tiny_model
-from training import child_of
+from training import Bench, child_of, numbers
+
+from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained
+from reconciler.server.trainers.trl.cluster import RayExecutor
 
 pytestmark = [
     pytest.mark.slow,
@@ -132,3 +137,101 @@ def test_a_server_that_was_killed_finds_its_job_still_training(nodes: Nodes, mod
         client.cancel(job.id)
         events = [event.message for event in client.list_events(job.id, limit=100)]
         assert not [words for words in events if "goes on from the last checkpoint" in words]
+
+
+class Workshop:
+    """A trainer whose jobs have two workers each, on a cluster that stays when the trainer goes."""
+
+    def __init__(self, directory: Path, model: Path, address: str) -> None:
+        self._address = address
+        self.bench = Bench(directory, model, resources={"workers": 2})
+        self.executor = self._executor()
+
+    def _executor(self) -> RayExecutor:
+        self.executor = RayExecutor(self.bench.directory, self._address)
+        self.bench.trainer._executor = self.executor
+        return self.executor
+
+    def restart(self) -> None:
+        """What a server does that is killed and started again."""
+        self.executor.close()
+        self._executor()
+
+    def wait_until_nothing_is_held(self) -> None:
+        """No place in the cluster is asked for or taken, and no process is left."""
+        import ray  # noqa: PLC0415
+
+        held: object = None
+        for _ in range(300):
+            groups = {each["state"] for each in ray.util.placement_group_table().values()}
+            held = groups - {"REMOVED"}, spreading(self.bench.directory)
+            if held == (set(), []):
+                return
+            time.sleep(0.1)
+        raise AssertionError(held)
+
+
+def spreading(directory: Path) -> list[str]:
+    """The processes that start a job's workers."""
+    words = (place.read_bytes().split(b"\0") for place in Path("/proc").glob("[0-9]*/cmdline") if readable(place))
+    return [str(each) for each in words if any(os.fsencode(directory) in word for word in each)]
+
+
+def readable(place: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(place.read_bytes())
+    return False
+
+
+@pytest.fixture
+def workshop(nodes: Nodes, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workshop]:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    nodes.say("add")
+    found = Workshop(tmp_path, model, nodes.address)
+    yield found
+    found.executor.close()
+
+
+def once(asked: Callable[[Progress], bool], then: Callable[[Control], None]) -> Callable[[Progress, Control], None]:
+    """Do something the first time that something happens."""
+    done: list[Progress] = []
+
+    def look(progress: Progress, control: Control) -> None:
+        if not done and asked(progress):
+            done.append(progress)
+            then(control)
+
+    return look
+
+
+def test_a_job_of_two_workers_that_waits_for_a_place_leaves_nothing_once_it_is_cancelled(workshop: Workshop) -> None:
+    waits = once(lambda each: isinstance(each, Note) and "2 workers" in each.message, Control.leave)
+    found = workshop.bench.train(workshop.bench.run(), waits)
+    assert [each.message for each in found if isinstance(each, Note)] == [
+        "Waits for a place in the cluster: 2 workers, each with cpus 1, gpus 0."
+    ]
+    workshop.restart()
+    workshop.executor.keep_only(())
+    workshop.wait_until_nothing_is_held()
+
+
+def test_a_job_of_two_workers_outlives_its_server_and_a_node(workshop: Workshop, nodes: Nodes) -> None:
+    nodes.say("add")
+    run = workshop.bench.run(hyperparameters={"n_epochs": 25})
+    first = workshop.bench.train(run, once(lambda each: isinstance(each, Step), Control.leave))
+    workshop.restart()
+
+    def lose(_: Control) -> None:
+        nodes.say("kill")
+        nodes.say("add")
+
+    second = workshop.bench.train(run, once(lambda each: isinstance(each, Saved), lose))
+    notes = [each.message for each in second if isinstance(each, Note)]
+    assert len([words for words in notes if words.endswith("it goes on from the last checkpoint.")]) == 1
+    assert isinstance(second[-1], Trained)
+    found = numbers(second)
+    assert sorted(found) == list(range(1, 76))
+    again = [each for each in (*first, *second) if isinstance(each, Step)]
+    assert all(each.metrics == found[each.step] for each in again)  # what was lost was learnt again, to the digit
+    workshop.wait_until_nothing_is_held()
+    nodes.say("kill")

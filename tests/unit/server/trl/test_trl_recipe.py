@@ -9,14 +9,15 @@ import pytest
 from reconciler.api.types import MethodType
 from reconciler.server.lifecycle import resolve, unresolved
 from reconciler.server.trainers.trl import metrics
-from reconciler.server.trainers.trl.catalogue import Entry, Rates
+from reconciler.server.trainers.trl.catalogue import Entry, Rates, Resources
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 
 ENTRY = Entry(path="x", learning_rate=Rates(supervised=0.001, dpo=0.01, reinforcement=0.1), micro_batch=8)
 
 
-def made(method: MethodType, rows: int = 1000, **given: Any) -> Recipe:
-    return recipe(method, resolve(method, unresolved(method, given), rows), ENTRY, rows)
+def made(method: MethodType, rows: int = 1000, workers: int = 1, **given: Any) -> Recipe:
+    entry = ENTRY.model_copy(update={"resources": Resources(workers=workers)})
+    return recipe(method, resolve(method, unresolved(method, given), rows), entry, rows)
 
 
 @pytest.mark.parametrize(("method", "rate"), [("supervised", 0.002), ("dpo", 0.02), ("reinforcement", 0.2)])
@@ -30,6 +31,29 @@ def test_the_multiplier_multiplies_the_catalogues_rate_for_the_method(method: Me
 def test_a_batch_is_held_in_memory_in_equal_parts(batch: int, micro: int, accumulate: int) -> None:
     numbers = made("supervised", batch_size=batch)
     assert (numbers.micro, numbers.accumulate) == (micro, accumulate)
+
+
+@pytest.mark.parametrize(
+    ("workers", "batch", "micro", "accumulate"),
+    [(2, 4, 2, 1), (2, 32, 8, 2), (4, 40, 5, 2), (3, 9, 3, 1), (8, 8, 1, 1)],
+)
+def test_workers_share_a_batch_in_equal_parts(workers: int, batch: int, micro: int, accumulate: int) -> None:
+    numbers = made("supervised", workers=workers, batch_size=batch)
+    assert (numbers.batch, numbers.micro, numbers.accumulate) == (batch, micro, accumulate)
+    assert numbers.micro * numbers.accumulate * workers == batch
+
+
+def test_a_batch_that_was_chosen_is_the_next_that_the_workers_share() -> None:
+    assert made("supervised", rows=100, workers=4).batch == 4
+    assert made("supervised", rows=500, workers=4).batch == 12
+
+
+def test_a_batch_of_prompts_that_workers_share_is_no_larger_than_the_file() -> None:
+    assert made("reinforcement", rows=11, workers=4, batch_size=200).batch == 8
+
+
+def test_workers_share_what_memory_holds_after_a_change_of_their_number() -> None:
+    assert made("supervised", workers=4, batch_size=24).holding(8).micro == 6
 
 
 def test_less_memory_halves_what_is_held_and_changes_nothing_else() -> None:

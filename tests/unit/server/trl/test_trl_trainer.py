@@ -19,7 +19,7 @@ from reconciler.server.trainers import base
 from reconciler.server.trainers.answers import AnswerRefused, Question
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
 from reconciler.server.trainers.trl import trainer as trl
-from reconciler.server.trainers.trl.catalogue import Catalogue, Entry
+from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Resources
 from reconciler.server.trainers.trl.devices import GIB, Device
 from reconciler.server.trainers.trl.executor import LocalExecutor
 from reconciler.server.trainers.trl.trainer import TrlTrainer
@@ -213,6 +213,37 @@ def test_a_schema_that_no_answer_can_be_held_to_is_refused_in_words(trainer: Trl
 @pytest.mark.parametrize("form", [{"type": "json_object"}, HELD["response_format"], {"type": "text"}, None])
 def test_the_apis_formats_are_taken(trainer: TrlTrainer, form: Any) -> None:
     trainer.check(job(kind="reinforcement", grader=GRADER, response_format=form))
+
+
+def shared(tmp_path: Path, *, spreads: bool) -> TrlTrainer:
+    """A trainer of a model that three workers train together."""
+    executor = LocalExecutor([PROCESSORS], FAKE)
+    executor.spreads = spreads
+    entry = Entry(path="x", resources=Resources(workers=3))
+    return TrlTrainer(tmp_path, Catalogue({"tiny": entry}), Graders(), executor, threads=1)
+
+
+def test_a_model_of_several_workers_is_refused_where_there_is_one_machine(tmp_path: Path) -> None:
+    with pytest.raises(JobRefused, match=r"3 workers together, .*--executor ray") as caught:
+        shared(tmp_path, spreads=False).check(job())
+    assert (caught.value.code, caught.value.param) == ("model_not_available", "model")
+
+
+def test_a_batch_that_workers_cannot_share_is_refused_with_one_that_they_can(tmp_path: Path) -> None:
+    trainer = shared(tmp_path, spreads=True)
+    trainer.check(job("tiny", "dpo", {"batch_size": 12}))
+    trainer.check(job("tiny", "dpo", {"batch_size": "auto"}))
+    with pytest.raises(JobRefused, match="batch_size 8 cannot be shared, 6 can") as caught:
+        trainer.check(job("tiny", "dpo", {"batch_size": 8}))
+    assert caught.value.param == "method.dpo.hyperparameters.batch_size"
+
+
+def test_a_batch_that_workers_share_otherwise_is_said(tmp_path: Path) -> None:
+    trainer = shared(tmp_path, spreads=True)
+    run = Run(trainer, tmp_path, [[BEGAN, saved(4), DONE]])
+    notes = [each.message for each in run.train() if isinstance(each, Note)]
+    assert notes[0] == "3 workers share a batch in equal parts: batch_size is 6 here."
+    assert (run.order(1)["recipe"]["batch"], run.order(1)["recipe"]["micro"]) == (6, 2)
 
 
 def test_effort_is_taken_for_a_model_that_knows_it(trainer: TrlTrainer) -> None:

@@ -1,0 +1,83 @@
+"""A job of several workers: what is asked of Ray, who is heard, and what a lost worker is taken for."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from pydantic import ByteSize
+
+from reconciler.server.trainers.trl import spread
+from reconciler.server.trainers.trl.actor import Actor
+from reconciler.server.trainers.trl.catalogue import Resources
+from reconciler.server.trainers.trl.faults import failure_of, is_lost
+
+
+class DistBackendError(RuntimeError):
+    """What torch raises where NCCL fails."""
+
+
+def test_each_worker_asks_for_what_the_catalogue_says() -> None:
+    asked = Resources(workers=4, gpus=1, cpus=8, memory=ByteSize(1024))
+    assert spread.bundle(asked) == {"CPU": 8, "GPU": 1, "memory": 1024}
+    assert spread.bundle(Resources(workers=2, gpus=0)) == {"CPU": 1, "GPU": 0}
+
+
+def test_what_workers_fail_by_is_said_in_a_line() -> None:
+    error = RuntimeError("many lines")
+    error.worker_failures = {1: ValueError("The node\nhas died.")}  # type: ignore[attr-defined]
+    assert spread.why(error) == "worker 1: The node has died."
+    assert spread.why(RuntimeError("No\nroom.")) == "RuntimeError: No room."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DistBackendError("NCCL error: remote process exited or there was a network error"),
+        RuntimeError("[pair.cc:534] Connection closed by peer [10.0.0.1]:1234"),
+        RuntimeError("gloo: timed out"),
+    ],
+)
+def test_a_worker_that_lost_another_has_not_failed_itself(error: Exception) -> None:
+    assert is_lost(error)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes differ"), ValueError("gloo"), KeyError("x")])
+def test_a_worker_that_failed_itself_has_lost_nobody(error: Exception) -> None:
+    assert not is_lost(error)
+
+
+def test_memory_that_ran_out_counts_as_that_even_where_workers_talk() -> None:
+    assert failure_of(DistBackendError("Cuda failure 'out of memory'")).code == "out_of_memory"
+
+
+def actor() -> tuple[Actor, io.BytesIO]:
+    found, file = Actor(), io.BytesIO()
+    found._file = file
+    return found, file
+
+
+def test_of_several_workers_that_fail_the_first_is_heard() -> None:
+    hub, file = actor()
+    for line in ({"kind": "began"}, {"kind": "failed", "code": "out_of_memory"}, {"kind": "failed", "code": "later"}):
+        hub.tell(json.dumps(line))
+    assert [json.loads(line).get("code") for line in file.getvalue().splitlines()] == [None, "out_of_memory"]
+
+
+def test_a_job_has_its_place_once_its_workers_have() -> None:
+    hub, _ = actor()
+    assert not hub.ping()
+    hub.arrive()
+    assert hub.ping()
+
+
+def test_workers_ask_whether_to_stop() -> None:
+    hub, _ = actor()
+    told: list[str] = []
+    hub._child = SimpleNamespace(tell=told.append)  # type: ignore[assignment]
+    assert not hub.stopping()
+    hub.request_stop()
+    assert hub.stopping()
+    assert told == ["stop"]
