@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
@@ -30,7 +31,7 @@ class Actor:
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._stop = self._placed = self._failed = False
+        self._stop = self._placed = self._failed = self._several = False
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -39,7 +40,7 @@ class Actor:
         import ray  # noqa: PLC0415 - of the extra
 
         given = Order.model_validate_json(order)
-        several = given.entry.resources.workers > 1
+        several = self._several = given.entry.resources.workers > 1
         with told_file(given.workdir).open("ab", buffering=0) as self._file:
             child = self._child = start_child(given, environment, module=spread.MODULE if several else MODULE)
             if several:
@@ -72,6 +73,16 @@ class Actor:
         self._stop = True
         if self._child is not None:
             self._child.tell("stop")
+
+    def give_up(self) -> None:
+        """End the process that starts workers, and wait until it has let go of them and of their places."""
+        child = self._child
+        if child is None or not self._several:
+            return
+        child.tell(spread.END)
+        deadline = time.monotonic() + _GOING
+        while child.alive and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def ping(self) -> bool:
         """Answer: the node is there. Whether the job has its place, too."""

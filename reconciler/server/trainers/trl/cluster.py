@@ -84,8 +84,9 @@ class RayExecutor:
         file = told_file(order.workdir)
         actor = self._find(order.job_id)
         heard = order.state.step if order.state else -1
+        several = order.entry.resources.workers > 1
         if actor is not None or file.exists():
-            return RayProcess(self._ray, actor, file, stays=self._stays, heard=heard)
+            return RayProcess(self._ray, actor, file, stays=self._stays, heard=heard, several=several)
         file.touch()
         asked = self._asked(order.entry.resources)
         threads = None if order.threads is None else asked.cpus
@@ -95,7 +96,7 @@ class RayExecutor:
         actor.train.remote(
             order.model_copy(update={"threads": threads, "entry": entry}).model_dump_json(), {**ENVIRONMENT, **shared}
         )
-        return RayProcess(self._ray, actor, file, stays=self._stays, wish=_wish(asked), heard=heard)
+        return RayProcess(self._ray, actor, file, stays=self._stays, wish=_wish(asked), heard=heard, several=several)
 
     def _asked(self, asked: Resources) -> Resources:
         return asked if asked.gpus is not None else asked.model_copy(update={"gpus": self._gpus})
@@ -119,9 +120,13 @@ class RayExecutor:
     def keep_only(self, job_ids: Collection[str]) -> None:
         """Kill the actors of other jobs: they were cancelled or paused while no server ran."""
         with contextlib.suppress(self._ray.exceptions.RayError):  # they end by themselves, only later
-            for name in self._ray.util.list_named_actors():
-                if name not in job_ids and (actor := self._find(name)) is not None:
-                    self._ray.kill(actor)
+            others = [name for name in self._ray.util.list_named_actors() if name not in job_ids]
+            actors = [actor for name in others if (actor := self._find(name)) is not None]
+            if actors:
+                going = [actor.give_up.remote() for actor in actors]
+                self._ray.wait(going, num_returns=len(going), timeout=_FREED)
+            for actor in actors:
+                self._ray.kill(actor)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -147,15 +152,29 @@ def _knock(address: str) -> None:
 
 
 class RayProcess:
-    """A job's process, heard through its file. ``heard`` is the step up to which checkpoints are known already."""
+    """A job's process, heard through its file. ``heard`` is the step up to which checkpoints are known already.
 
-    def __init__(self, ray: Any, actor: Any, file: Path, *, stays: bool, heard: int, wish: str = "") -> None:  # noqa: ANN401
+    One of ``several`` workers is asked to let go of them before it is killed.
+    """
+
+    def __init__(
+        self,
+        ray: Any,  # noqa: ANN401
+        actor: Any,  # noqa: ANN401
+        file: Path,
+        *,
+        stays: bool,
+        heard: int,
+        wish: str = "",
+        several: bool = False,
+    ) -> None:
         self._ray = ray
         self._actor = actor
         self._file = file
         self._stays = stays
         self._heard = heard
         self._wish = wish
+        self._several = several
         self._read = 0
         self._end: Told | None = None
         self._lost = actor is None
@@ -230,6 +249,8 @@ class RayProcess:
         if self._left:
             return 0
         if self._actor is not None:
+            if self._several and self._end is None:
+                self._ray.wait([self._actor.give_up.remote()], timeout=_FREED)
             self._ray.kill(self._actor)
             self._wait_until_gone()
         self._file.unlink(missing_ok=True)

@@ -26,6 +26,8 @@ _SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+END = "end"
+"""The line that ends the workers at once. A job that is killed leaves a process of Ray Train's on some clusters."""
 _GOING = 10.0
 """Seconds that the workers have to end before Ray sees that nobody wants them."""
 
@@ -50,6 +52,9 @@ def main() -> None:
     """Run the workers of an errand until all have ended; print why they did, where that is not as it should be."""
     parent = Parent()  # while it is there, so is the pipe, and nobody else prints to it
     errand = Errand.model_validate_json(sys.stdin.readline())
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked in the thread of Ray's that started this
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     threading.Thread(target=_end_with_input, daemon=True).start()
     os.environ.update(_SETTINGS)
     import ray  # noqa: PLC0415 - loads for a second
@@ -98,9 +103,10 @@ def why(error: BaseException) -> str:
 
 
 def _end_with_input() -> None:
-    """Interrupt Ray Train once nobody is there any more, so that it ends its workers; then end."""
-    for _ in sys.stdin:
-        pass
+    """Interrupt Ray Train once it is to end, or nobody is there any more, so that it ends its workers; then end."""
+    for line in sys.stdin:
+        if line.strip() == END:
+            break
     with contextlib.suppress(OSError):
         os.kill(os.getpid(), signal.SIGINT)
     time.sleep(_GOING)

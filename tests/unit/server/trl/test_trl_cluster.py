@@ -33,14 +33,14 @@ class FakeRay:
     def __init__(self, state: str = "alive") -> None:
         self.state = state
         self.asked: list[str] = []
-        methods = {name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop")}
+        methods = {name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop", "give_up")}
         self.actor = SimpleNamespace(**methods)
 
     def _call(self, name: str) -> Any:
         return lambda: self.asked.append(name)
 
     def wait(self, refs: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
-        assert timeout == 0
+        assert timeout >= 0
         return ([], refs) if self.state == "waiting" else (refs, [])
 
     def get(self, _: Any, timeout: float | None = None) -> None:
@@ -137,6 +137,14 @@ def test_a_job_is_left_to_a_cluster_that_stays(file: Path, stays: bool) -> None:
     assert found.leave() == stays
     found.end()
     assert (ray.state == "alive", file.exists()) == (stays, stays)
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_several_workers_are_let_go_of_before_their_actor_is_killed(file: Path, several: bool) -> None:
+    ray = FakeRay()
+    process(ray, file, several=several).end()
+    assert ray.state == "dead"
+    assert ("give_up" in ray.asked) == several
 
 
 def test_asked_to_stop_the_actor_is(file: Path) -> None:
