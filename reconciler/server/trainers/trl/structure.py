@@ -40,11 +40,15 @@ class Holder:
     @contextlib.contextmanager
     def holding(self, model: Any, grammars: Sequence[str]) -> Iterator[None]:  # noqa: ANN401
         """Hold what a model generates, where somebody else asks it to, and gives it no processors."""
+        own = vars(model).get("generate")  # there is one where several workers hold the model in parts
         model.generate = functools.partial(model.generate, logits_processor=[self.structure(grammars)])
         try:
             yield
         finally:
-            del model.generate
+            if own is None:
+                del model.generate
+            else:
+                model.generate = own
 
 
 class Structure(LogitsProcessor):  # type: ignore[misc]  # transformers is not typed

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tiny import needs_engine, tiny_model
-from training import METHODS, Bench
+from training import GRADER, METHODS, Bench
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.trl.catalogue import Lora
@@ -20,6 +20,7 @@ from reconciler.server.trainers.trl.shelf import Shelf, step_directory
 pytestmark = [pytest.mark.slow, needs_engine]
 PROGRAM = str(Path(__file__).with_name("together.py"))
 FULL: Mapping[str, MethodType] = {"full-dpo": "dpo", "full": "supervised"}
+HELD = {"grader": GRADER, "response_format": {"type": "json_object"}}
 PLAIN = Lora(rank=8, dropout=0.0)
 """One process and two draw different numbers, so only what draws none can be compared."""
 
@@ -38,9 +39,10 @@ class Runs:
 
     def add(self, name: str, method: MethodType = "supervised", stop: int | None = None, **changes: Any) -> None:
         resources = {"workers": self._workers, "strategy": changes.pop("strategy", "ddp")}
+        special = {"settings": changes.pop("settings")} if "settings" in changes else {}
         bench = Bench(self._directory, self._model, resources=resources, **changes)
         bench.trainer._executor.spreads = True  # type: ignore[misc]
-        run = bench.run(method, name)
+        run = bench.run(method, name, **special)
         order = bench.trainer._order(run, bench.trainer._recipe(run, None), None)
         self._orders.append({"order": order.model_dump(mode="json"), "stop": stop})
 
@@ -80,6 +82,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Runs]:
         two.add("dropout-paused", stop=2)
         two.add("fsdp", strategy="fsdp", lora=PLAIN)
         two.add("fsdp-paused", stop=2, strategy="fsdp", lora=PLAIN)
+        two.add("held", "reinforcement", strategy="fsdp", settings=HELD)
         for name, method in FULL.items():
             two.add(name, method, strategy="fsdp", tuning="full")
             one.add(name, method, tuning="full")
@@ -109,6 +112,7 @@ def test_two_workers_share_the_prompts_of_reinforcement(both: tuple[Runs, Runs])
     assert two.numbers("reinforcement").keys() == one.numbers("reinforcement").keys()
     assert "valid_reward_mean" in two.numbers("reinforcement")[6]
     assert two.told("reinforcement", "saved")[6]["tokens"] > 0
+    assert len(two.numbers("held")) == 6
 
 
 @pytest.mark.parametrize("name", ["dropout", "fsdp"])
