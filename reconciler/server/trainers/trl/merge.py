@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from reconciler.server.trainers.trl.catalogue import Entry
-from reconciler.server.trainers.trl.child import Parent
+from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Told
 
@@ -50,11 +50,12 @@ def main(file: str) -> None:
 
 
 def _merge(order: MergeOrder) -> None:
-    from peft import PeftModel  # noqa: PLC0415 - after the pipe is safe from what libraries print
+    with Loading():
+        from peft import PeftModel  # noqa: PLC0415 - after the pipe is safe from what libraries print
 
-    from reconciler.server.trainers.trl.dialogue import Dialogue  # noqa: PLC0415
-    from reconciler.server.trainers.trl.modelfile import modelfile  # noqa: PLC0415
-    from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer  # noqa: PLC0415
+        from reconciler.server.trainers.trl.dialogue import Dialogue  # noqa: PLC0415
+        from reconciler.server.trainers.trl.modelfile import modelfile  # noqa: PLC0415
+        from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer  # noqa: PLC0415
 
     whole = order.entry.model_copy(update={"tuning": "full"})  # nothing is merged into four bits
     model = load_base(whole, order.cache, order.weights)

@@ -6,7 +6,7 @@ import queue
 import threading
 import traceback
 
-from reconciler.server.trainers.trl.child import Parent
+from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Unsupported
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.sampler import Asked, Said
@@ -25,7 +25,8 @@ def main() -> None:
             cancelled.set()
 
     parent.listen(hear)
-    from reconciler.server.trainers.trl.generate import Models  # noqa: PLC0415 - after the pipe is safe from libraries
+    with Loading():
+        from reconciler.server.trainers.trl.generate import Models  # noqa: PLC0415 - the pipe is safe from libraries now
 
     def tell(said: Said) -> None:
         parent.tell(said.model_dump_json(exclude_defaults=True))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.server.trainers.trl import metrics
-from reconciler.server.trainers.trl.child import Parent
+from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Order, Told
@@ -47,13 +47,14 @@ def main(file: str) -> None:
 
 def train(order: Order, stopping: Callable[[], bool], tell: Tell) -> None:
     """Train as an order says, until it is done or ``stopping``; several processes, each as one of them."""
-    import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
-    from transformers import set_seed  # noqa: PLC0415
+    with Loading():
+        import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
+        from transformers import set_seed  # noqa: PLC0415
 
-    from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
-    from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
-    from reconciler.server.trainers.trl.watch import Watch, checkpoint  # noqa: PLC0415
-    from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
+        from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
+        from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
+        from reconciler.server.trainers.trl.watch import Watch, checkpoint  # noqa: PLC0415
+        from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
 
     if order.threads is not None:
         torch.set_num_threads(order.threads)
