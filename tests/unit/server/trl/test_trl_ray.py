@@ -174,14 +174,15 @@ class Workshop:
 
 def spreading(directory: Path) -> list[str]:
     """The processes that start a job's workers."""
-    words = (place.read_bytes().split(b"\0") for place in Path("/proc").glob("[0-9]*/cmdline") if readable(place))
+    words = map(words_of, Path("/proc").glob("[0-9]*"))
     return [str(each) for each in words if any(os.fsencode(directory) in word for word in each)]
 
 
-def readable(place: Path) -> bool:
+def words_of(process: Path) -> list[bytes]:
+    """The command of a process; none of one that has ended."""
     with contextlib.suppress(OSError):
-        return bool(place.read_bytes())
-    return False
+        return (process / "cmdline").read_bytes().split(b"\0")
+    return []
 
 
 @pytest.fixture
