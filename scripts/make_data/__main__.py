@@ -17,6 +17,7 @@ from typing import Any
 from confirmations import confirmation
 from conversions import conversion
 from deadlines import deadline
+from desks import desks, nobody, plain_words
 from inbox import inbox, preference, thread
 from samples import country, number, week, weekday
 
@@ -47,6 +48,20 @@ TASKS: tuple[Task, ...] = (
         },
     ),
 )
+_DATA = "examples/open-weights/specs/data"
+WHOLE: tuple[tuple[Callable[[], Iterator[Row]], dict[str, int]], ...] = (
+    (
+        desks,
+        {
+            f"{_DATA}/desk.train.jsonl": 160,
+            f"{_DATA}/desk.valid.jsonl": 20,
+            "examples/open-weights/held-out.jsonl": 50,
+        },
+    ),
+    (nobody, {f"{_DATA}/nobody.jsonl": 16}),
+    (plain_words, {f"{_DATA}/plain-words.jsonl": 16}),
+)
+"""Tasks of as many rows as there are."""
 
 
 def prompt(row: Row) -> str:
@@ -68,8 +83,8 @@ def distinct(make: Callable[[Random], Row]) -> Iterator[Row]:
 
 def write(root: Path) -> None:
     """Write every file below ``root``."""
-    for make, files in TASKS:
-        rows = distinct(make)
+    found = [(distinct(make), files) for make, files in TASKS] + [(make(), files) for make, files in WHOLE]
+    for rows, files in found:
         for name, count in files.items():
             path = root / name
             path.parent.mkdir(parents=True, exist_ok=True)

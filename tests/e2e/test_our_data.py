@@ -26,9 +26,16 @@ Row = dict[str, Any]
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(
-    path.relative_to(ROOT).as_posix() for room in ("specs", "examples") for path in (ROOT / room).rglob("data/*.jsonl")
+    path.relative_to(ROOT).as_posix()
+    for pattern in ("specs/data/*.jsonl", "examples/*/specs/data/*.jsonl", "examples/*/held-out.jsonl")
+    for path in ROOT.glob(pattern)
 )
-METHODS: dict[str, MethodType] = {"strict": "dpo", "deadlines": "reinforcement"}
+METHODS: dict[str, MethodType] = {
+    "strict": "dpo",
+    "deadlines": "reinforcement",
+    "nobody": "dpo",
+    "plain-words": "reinforcement",
+}
 
 
 def rows(name: str) -> list[Row]:
