@@ -15,8 +15,6 @@ from reconciler.server.documents import Document
 KEPT_CHECKPOINTS = 3
 """How many epochs' checkpoints of a job stay usable, and listed."""
 
-_OWNER = "reconciler.owner"
-"""The key in a job's metadata of who it is whose jobs share places fairly with others'."""
 _UNFINISHED = f"status IN ({', '.join(map(repr, lifecycle.UNFINISHED))})"
 """The condition of the index of jobs that may still train, in its words: so SQLite uses it."""
 
@@ -111,7 +109,7 @@ def queue(db: sqlite3.Connection, limit: int) -> list[str]:
     """
     sql = f"""
         WITH owned AS (
-            SELECT id, seq, status, ifnull(json_extract(document, '$.metadata."{_OWNER}"'), '') AS owner,
+            SELECT id, seq, status, ifnull(json_extract(document, '$.metadata."{lifecycle.OWNER}"'), '') AS owner,
                 CAST(ifnull(json_extract(document, '$.metadata.priority'), 0) AS INTEGER) AS priority
             FROM jobs WHERE status IN ('queued', 'running') AND {_UNFINISHED}
         ), busy AS (SELECT owner, count(*) AS trains FROM owned WHERE status = 'running' GROUP BY owner)

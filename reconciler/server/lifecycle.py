@@ -21,6 +21,9 @@ from reconciler.api.types import TERMINAL, MethodType
 
 Verb = Literal["cancel", "pause", "resume"]
 
+OWNER, NAME, REVISION = "reconciler.owner", "reconciler.name", "reconciler.revision"
+"""The keys in a job's metadata of whose it is, of its spec, and of what that said."""
+
 UNFINISHED = ("validating_files", "queued", "running", "paused")
 """Every status of a job that may still train."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reconciler.server import lifecycle
 from reconciler.server.jobs import JobRow
 from reconciler.server.trainers.trl.shelf import Made
 
@@ -31,19 +32,19 @@ class Provenance:
     @property
     def spec(self) -> str | None:
         """The name of its spec, where it has one."""
-        return self.metadata.get("reconciler.name")
+        return self.metadata.get(lifecycle.NAME)
 
     @property
     def revision(self) -> str | None:
         """The revision of its spec."""
-        return self.metadata.get("reconciler.revision")
+        return self.metadata.get(lifecycle.REVISION)
 
     @property
     def mark(self) -> Mapping[str, str | None]:
         """What a later export has to know of this one."""
         return {
             "spec": self.spec,
-            "owner": self.metadata.get("reconciler.owner"),
+            "owner": self.metadata.get(lifecycle.OWNER),
             "revision": self.revision,
             "job": self.job.id,
         }

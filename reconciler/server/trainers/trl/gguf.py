@@ -14,7 +14,6 @@ from reconciler.errors import ReconcilerError, UsageError
 
 SCRIPT = "convert_hf_to_gguf.py"
 VARIABLE = "RECONCILER_GGUF_CONVERTER"
-TYPES = ("auto", "f32", "f16", "bf16", "q8_0")
 _KEYS = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 _OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
 _WORDS = 300

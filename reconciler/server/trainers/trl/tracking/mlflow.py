@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock
 
-from reconciler.server.trainers.trl.tracking.service import LOADING, OWNER, Run, Shown, Status
+from reconciler.server import lifecycle
+from reconciler.server.trainers.trl.tracking.service import LOADING, Run, Shown, Status
 from reconciler.server.trainers.trl.tracking.settings import (
     EXPERIMENT_VARIABLE,
     PASSWORD_VARIABLE,
@@ -96,7 +97,7 @@ class Mlflow:
 
     def _experiment(self) -> str:
         """Find the experiment, or make it: MLflow's own variable names it, else it is the owner's."""
-        name = os.environ.get(EXPERIMENT_VARIABLE) or self._job.metadata.get(OWNER) or _EXPERIMENT
+        name = os.environ.get(EXPERIMENT_VARIABLE) or self._job.metadata.get(lifecycle.OWNER) or _EXPERIMENT
         if found := self._client.get_experiment_by_name(name):
             return str(found.experiment_id)
         artifacts = None

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from reconciler.server import lifecycle
+
 LOADING = threading.Lock()
 """Held while a library loads: several share parts, which must not load in two threads at once."""
 
 Status = Literal["finished", "failed", "killed"]
 """How a run's process ended: with its model made, by a fault, or stopped. A stopped one may go on later."""
-
-OWNER = "reconciler.owner"
-NAME = "reconciler.name"
-"""The keys in a job's metadata of whose it is, and of its spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class Run:
     @property
     def name(self) -> str:
         """What people know it by: its spec's name, else the job's id."""
-        return self.metadata.get(NAME) or self.job_id
+        return self.metadata.get(lifecycle.NAME) or self.job_id
 
     @property
     def facts(self) -> dict[str, str | int | float]:
