@@ -81,7 +81,11 @@ class Store:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """Lend a connection that sees all that was committed, and cannot write."""
+        """Lend a connection that cannot write, and sees one moment: what was committed when it first asked.
+
+        Raises:
+            StoreError: the database could not be read, or is closed.
+        """
         db = self._readers.get()
         try:
             if self._closed:
@@ -90,7 +94,12 @@ class Store:
                 if db is None:
                     db = self._connect()
                     db.execute("PRAGMA query_only = ON")
-                yield db
+                db.execute("BEGIN")
+                try:
+                    yield db
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         finally:
             self._readers.put(db)
 

@@ -109,6 +109,17 @@ def test_a_reader_does_not_wait_for_a_writer(store: Store) -> None:
     assert count(store, "models") == 1
 
 
+def test_what_a_reader_sees_is_of_one_moment(store: Store) -> None:
+    """An upload that another request completes between two looks is not one that is open and has no parts."""
+    count_models = "SELECT count(*) FROM models"
+    with store.read() as db:
+        assert db.execute(count_models).fetchone() == (0,)
+        with store.write() as writer:
+            add_model(writer, "meanwhile")
+        assert db.execute(count_models).fetchone() == (0,)
+    assert count(store, "models") == 1
+
+
 def test_a_full_disk_is_said_and_the_database_stays_whole(store: Store) -> None:
     with store.write() as db:
         add_model(db, "before")
