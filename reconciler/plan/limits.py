@@ -43,15 +43,22 @@ def admit(
     """Turn what finds no free slot under ``max_active`` into a wait.
 
     Resumed jobs go first, then creates by falling priority, then by name. A create takes over the slot of the
-    predecessor that is cancelled right after it, so that a full queue can still be replaced.
+    predecessors that are cancelled right after it, so that a full queue can still be replaced.
     """
     jobs = observed.by_id
-    slots = _slots([job for job in jobs.values() if job.active and job.status != "paused"], limit)
-    leaving = {c.requires: jobs[c.job_id] for c in changes if c.requires and c.job_id}
+    slots = _slots([job for job in jobs.values() if _holds_a_slot(job)], limit)
+    leaving: dict[str, list[ObservedJob]] = {}
+    for c in changes:
+        if c.requires and c.job_id and _holds_a_slot(jobs[c.job_id]):
+            leaving.setdefault(c.requires, []).append(jobs[c.job_id])
     queue = [c for c in changes if c.action in {Action.RESUME, Action.CREATE}]
     queue.sort(key=lambda c: (c.action is Action.CREATE, -_priority(c, desired), c.name))
-    admitted = {id(c): _admit(c, slots, jobs, leaving.get(c.name)) for c in queue}
+    admitted = {id(c): _admit(c, slots, jobs, leaving.get(c.name, [])) for c in queue}
     return [admitted.get(id(c), c) for c in changes]
+
+
+def _holds_a_slot(job: ObservedJob) -> bool:
+    return job.active and job.status != "paused"
 
 
 def _slots(active: Sequence[ObservedJob], limit: MaxActive) -> list[_Slots]:
@@ -68,14 +75,12 @@ def _priority(change: Change, desired: Mapping[str, Desired]) -> int:
 
 
 def _admit(
-    change: Change, slots: list[_Slots], jobs: Mapping[str, ObservedJob], predecessor: ObservedJob | None
+    change: Change, slots: list[_Slots], jobs: Mapping[str, ObservedJob], predecessors: Sequence[ObservedJob]
 ) -> Change:
     job = jobs.get(change.job_id or "")
     model = change.model or (job.model if job else "")
     concerned = [s for s in slots if s.concerns(model)]
-    inherited = [
-        s for s in concerned if predecessor and predecessor.status != "paused" and s.concerns(predecessor.model)
-    ]
+    inherited = [s for s in concerned if any(s.concerns(job.model) for job in predecessors)]
     for slot in concerned:
         if slot.full and slot not in inherited:
             ahead = f"; {slot.ahead} ahead of it" if slot.ahead else ""

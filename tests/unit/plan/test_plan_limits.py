@@ -91,6 +91,13 @@ def test_a_predecessor_of_another_model_hands_over_no_slot_of_this_model() -> No
     assert acts(made) == []
 
 
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_several_predecessors_any_hands_over_its_slot(order: tuple[int, int]) -> None:
+    there = [job("ftjob-1", revision=B), job("ftjob-2", revision=B, model="gpt-4.1")]
+    made = plan([spec()], *(there[i] for i in order), policy=slots(**{"gpt-4o-mini": 1}))
+    assert named(made, Action.CREATE) == ["triage"]
+
+
 @pytest.mark.parametrize(
     ("pattern", "model", "limited"),
     [
