@@ -99,7 +99,7 @@ def test_interrupting_the_wait_leaves_the_jobs_running(repo: Repo, server: Recor
 
 def test_interrupting_the_embedded_server_loses_nothing(tmp_path: Path) -> None:
     repo = Repo.make(tmp_path / "local", "local")
-    repo.spec("a", model="simulated-slow", hyperparameters={"n_epochs": 1})
+    repo.spec("a", model="simulated-slow", hyperparameters={"n_epochs": 3})
     with screen(repo, "apply", "--auto-approve", "--wait") as terminal:
         terminal.until("running")
         terminal.type(CTRL_C)

@@ -9,20 +9,24 @@ import contextlib
 import gc
 import os
 import queue
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 _LOG_BYTES = 20_000
+_SCRATCH = "reconciler-child-"
 
 
 class Child:
     """A running subprocess: ``python -m module arguments``. ``launcher`` are words that stand before Python.
 
-    What it prints to its standard error goes to the file ``log``, which is begun anew.
+    What it prints to its standard error goes to the file ``log``, which is begun anew. It has a directory for temporary
+    files of its own, which goes with it: libraries leave some behind in a process that ends in a hurry, or is killed.
     """
 
     def __init__(
@@ -35,15 +39,21 @@ class Child:
         launcher: Sequence[str] = (),
     ) -> None:
         self._log = log
-        with log.open("wb") as errors:
-            self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [*launcher, sys.executable, "-m", module, *arguments],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-                start_new_session=True,
-            )
+        self._scratch = tempfile.mkdtemp(prefix=_SCRATCH)
+        about = {"PYTHONUNBUFFERED": "1", **environment, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch)}
+        try:
+            with log.open("wb") as errors:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    [*launcher, sys.executable, "-m", module, *arguments],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env={**os.environ, **about},
+                    start_new_session=True,
+                )
+        except BaseException:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            raise
         self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         assert self._process.stdout is not None  # noqa: S101 - it is piped
         threading.Thread(target=self._pump, args=(self._process.stdout,), daemon=True).start()
@@ -93,6 +103,7 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):
                     stream.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
         return code
 
     def leave(self) -> bool:
@@ -131,9 +142,17 @@ class Parent:
         def read() -> None:
             for line in sys.stdin:
                 heard(line)
+            forget_scratch()
             os._exit(1)
 
         threading.Thread(target=read, daemon=True).start()
+
+
+def forget_scratch() -> None:
+    """Remove this subprocess's directory for temporary files, where nobody is there any more to do it."""
+    scratch = Path(tempfile.gettempdir())
+    if scratch.name.startswith(_SCRATCH):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 class Loading:

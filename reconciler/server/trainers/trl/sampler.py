@@ -131,6 +131,7 @@ class Sampler:
 
     def _running(self) -> Child:
         if self._child is None or not self._child.alive:
+            self._end()
             self._directory.mkdir(parents=True, exist_ok=True)
             log = self._directory / "sample.log"
             self._child = Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from reconciler.server.trainers.trl.catalogue import Resources
-from reconciler.server.trainers.trl.child import Parent
+from reconciler.server.trainers.trl.child import Parent, forget_scratch
 from reconciler.server.trainers.trl.order import Order
 
 MODULE = "reconciler.server.trainers.trl.spread"
@@ -110,6 +110,7 @@ def _end_with_input() -> None:
     with contextlib.suppress(OSError):
         os.kill(os.getpid(), signal.SIGINT)
     time.sleep(_GOING)
+    forget_scratch()
     os._exit(1)
 
 
