@@ -11,10 +11,13 @@ from typing import IO
 from reconciler.server.trainers.trl import spread
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.executor import MODULE, start_child
+from reconciler.server.trainers.trl.faults import MEMORY
 from reconciler.server.trainers.trl.order import Order, Told
 
 ENDED = "ended"
-"""The kind of the last line: what it tells is the exit code, as ``step``, and the last words."""
+"""The kind of the last line: what it tells is the exit code, as ``step``, the last words, and who killed it."""
+KILLED = "killed"
+"""Somebody did, and nobody says why."""
 _GOING = 20.0
 
 
@@ -59,7 +62,9 @@ class Actor:
             while (line := child.hear(1.0)) is not None:
                 if line:
                     self._write(line)
-            end = Told(kind=ENDED, step=child.end(_GOING), message=child.last_words())
+            code, starved = child.end(_GOING), child.starved()
+            why = MEMORY if starved else KILLED if starved is None else ""
+            end = Told(kind=ENDED, step=code, code=why, message=child.last_words())
             self._write(end.model_dump_json(exclude_defaults=True).encode() + b"\n")
         ray.actor.exit_actor()
 

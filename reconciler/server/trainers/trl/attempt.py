@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step
+from reconciler.server.trainers.trl import faults
 from reconciler.server.trainers.trl.executor import Process
 from reconciler.server.trainers.trl.order import Order, State, Told
 
@@ -16,12 +17,16 @@ _GOING = 20.0
 class Attempt:
     """One process, from its start to its end. ``state`` is the last one saved.
 
-    ``outcome`` is ``done``, ``stopped``, what it said of its failure, or in words how it died.
+    ``outcome`` is ``done``, ``stopped``, what it said of its failure, or in words how it died. ``killed`` says whether
+    others killed it: whoever does so where memory runs out leaves no word. So one that is killed ``again``, and got no
+    further, has run out of memory, too.
     """
 
-    def __init__(self, order: Order, process: Process) -> None:
+    def __init__(self, order: Order, process: Process, *, again: bool = False) -> None:
         self.state = order.state
         self.outcome: Told | str = "stopped"
+        self.killed = False
+        self._again = again
         self._order = order
         self._process = process
         self._began = False
@@ -48,8 +53,16 @@ class Attempt:
         finally:
             code = child.end(patience=_GOING if ended else 0)
         if self.outcome == "stopped" and not (asked and code == 0):
-            died = f"ended with code {code} ({child.last_words()})"
-            self.outcome = f"was ended by signal {-code}" if code < 0 else died
+            self.outcome = self._died(code)
+
+    def _died(self, code: int) -> Told | str:
+        starved = self._process.starved()
+        self.killed = starved is not False
+        if starved or (self.killed and self._again and self.state == self._order.state):
+            return Told(kind="failed", code=faults.MEMORY, message=faults.ENDED_FOR_MEMORY)
+        if code < 0:
+            return f"was ended by signal {-code}"
+        return f"ended with code {code} ({self._process.last_words()})"
 
     def _told(self, told: Told) -> Iterator[Progress]:
         match told.kind:

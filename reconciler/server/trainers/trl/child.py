@@ -18,6 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from reconciler.server.trainers.trl import oom
+
+KILLED = -9
+"""The code of a process that SIGKILL ended; Windows knows no such signal."""
 _LOG_BYTES = 20_000
 _SCRATCH = "reconciler-child-"
 
@@ -39,6 +43,8 @@ class Child:
         launcher: Sequence[str] = (),
     ) -> None:
         self._log = log
+        self._oom_kills = oom.kills()
+        self._starved: bool | None = False
         self._scratch = tempfile.mkdtemp(prefix=_SCRATCH)
         about = {"PYTHONUNBUFFERED": "1", **environment, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), self._scratch)}
         try:
@@ -96,6 +102,8 @@ class Child:
         """End it, unless it ends by itself within ``patience`` seconds; return its exit code, negative for a signal."""
         try:
             code = self._process.wait(patience)
+            if code == KILLED:
+                self._starved = oom.kills() > self._oom_kills or None
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
@@ -105,6 +113,10 @@ class Child:
                     stream.close()
         shutil.rmtree(self._scratch, ignore_errors=True)
         return code
+
+    def starved(self) -> bool | None:
+        """Once it has ended: whether memory ran out; None where others killed it, and nobody says why."""
+        return self._starved
 
     def leave(self) -> bool:
         """It ends with the server: its input does."""

@@ -19,10 +19,11 @@ from typing import Any
 from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.graders.settings import PYTHON_VARIABLE, URL_VARIABLE
 from reconciler.server.trainers.base import Control
-from reconciler.server.trainers.trl.actor import ENDED, Actor, told_file
+from reconciler.server.trainers.trl.actor import ENDED, KILLED, Actor, told_file
 from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.devices import CLUSTER, Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
+from reconciler.server.trainers.trl.faults import MEMORY
 from reconciler.server.trainers.trl.order import Order, Told
 from reconciler.server.trainers.trl.tracking.settings import EXPERIMENT_VARIABLE
 
@@ -32,7 +33,7 @@ _PING_EVERY = 1.0
 _WAITS = 5.0
 _KNOCK = 5.0
 _FREED = 15.0
-_KILLED = -9
+_LOST = -9
 
 
 class RayExecutor:
@@ -178,7 +179,7 @@ class RayProcess:
         self._read = 0
         self._end: Told | None = None
         self._lost = actor is None
-        self._left = False
+        self._left = self._starved = False
         self._began = self._pinged = time.monotonic()
         self._ping = None if actor is None else actor.ping.remote()
 
@@ -225,6 +226,9 @@ class RayProcess:
                 self._wish = ""
         except self._ray.exceptions.ActorUnavailableError:
             pass
+        except self._ray.exceptions.OutOfMemoryError:  # of the node: Ray chose this actor to end
+            self._starved = True
+            return False
         except self._ray.exceptions.RayActorError:
             return False
         if time.monotonic() > self._pinged + _PING_EVERY:
@@ -254,7 +258,7 @@ class RayProcess:
             self._ray.kill(self._actor)
             self._wait_until_gone()
         self._file.unlink(missing_ok=True)
-        return self._end.step if self._end is not None else _KILLED
+        return self._end.step if self._end is not None else _LOST
 
     def _wait_until_gone(self) -> None:
         deadline = time.monotonic() + _FREED
@@ -264,6 +268,12 @@ class RayProcess:
             except self._ray.exceptions.RayError:
                 return
             time.sleep(0.1)
+
+    def starved(self) -> bool | None:
+        """Whether memory ran out, as its node or Ray says; a node that is lost says nothing of it."""
+        if self._end is None:
+            return self._starved
+        return None if self._end.code == KILLED else self._end.code == MEMORY
 
     def last_words(self) -> str:
         """Return what it printed last."""

@@ -36,6 +36,9 @@ class Process(Protocol):
     def end(self, patience: float = 0) -> int:
         """End it, unless it ends by itself within ``patience`` seconds; return its exit code, negative for a signal."""
 
+    def starved(self) -> bool | None:
+        """Once it has ended: whether memory ran out; None where others killed it, and nobody says why."""
+
     def leave(self) -> bool:
         """Let it run on after the server, and return True; False where it cannot. One that is left is not ended."""
 

@@ -16,6 +16,7 @@ _SMALLER = (
     "The machine's memory does not hold this training. Less is needed with a smaller context or micro_batch, "
     "or gradient_checkpointing, in the server's catalogue of models, or with a smaller model."
 )
+ENDED_FOR_MEMORY = f"The system ended the training process, as it does where memory runs out. {_SMALLER}"
 _TOO_LARGE = (
     "The machine's memory does not hold the model and the messages. Less is needed with fewer or shorter messages, "
     "or with a smaller model."

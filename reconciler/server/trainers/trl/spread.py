@@ -18,7 +18,8 @@ from pydantic import BaseModel
 
 from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.child import Parent, forget_scratch
-from reconciler.server.trainers.trl.order import Order
+from reconciler.server.trainers.trl.faults import ENDED_FOR_MEMORY, MEMORY
+from reconciler.server.trainers.trl.order import Order, Told
 
 MODULE = "reconciler.server.trainers.trl.spread"
 _SETTINGS = {
@@ -64,6 +65,9 @@ def main() -> None:
         _fit(errand)
     except Exception as error:  # noqa: BLE001 - whatever it is, the job shows it, and goes on
         words = why(error)
+        if starved(error):
+            told = Told(kind="failed", code=MEMORY, message=ENDED_FOR_MEMORY)
+            parent.tell(told.model_dump_json(exclude_defaults=True))
         ray.shutdown()
         print(words, file=sys.stderr, flush=True)  # noqa: T201 - the last words
         os._exit(1)
@@ -100,6 +104,13 @@ def why(error: BaseException) -> str:
     for rank, failure in failures.items():
         return f"worker {rank}: {' '.join(str(failure).split())[:150]}"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+
+
+def starved(error: BaseException) -> bool:
+    """Whether Ray ended a worker because its node's memory ran out."""
+    failures = getattr(error, "worker_failures", {}).values()
+    causes = [getattr(failure, "health_check_failure", None) for failure in failures]
+    return any(type(cause).__name__ == "OutOfMemoryError" for cause in causes)
 
 
 def _end_with_input() -> None:

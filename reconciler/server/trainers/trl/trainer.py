@@ -203,8 +203,8 @@ class TrlTrainer(Trainer):
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train in a process of its own, on a device of its own where there are GPUs.
 
-        One that dies goes on from its last checkpoint, three times without getting further. Where memory runs out,
-        half as many rows are held in it at once, one time.
+        One that dies goes on from its last checkpoint, three times without getting further. Where memory runs out, or
+        one is killed twice without getting further, half as many rows are held in it at once, one time.
         """
         try:
             with self._executor.lend(control) as device:
@@ -222,15 +222,16 @@ class TrlTrainer(Trainer):
             yield Note(f"Memory does not hold {wanted.micro} rows at once; it may hold {numbers.micro}.")
         if state is None and wanted.workers > 1 and wanted.batch != run.hyperparameters["batch_size"]:
             yield Note(f"{wanted.workers} workers share a batch in equal parts: batch_size is {wanted.batch} here.")
-        silent = 0
+        silent, killed = 0, False
         while not control.stopping:
             if state is not None and state.step == state.total:
                 finish(self.shelf.place(run.output_model), state.step)
                 yield Trained(state.tokens)
                 return
             order = self._order(run, numbers, state)
-            attempt = Attempt(order, self._executor.start(order, device))
+            attempt = Attempt(order, self._executor.start(order, device), again=killed)
             yield from attempt.follow(control)
+            killed = attempt.killed
             silent = 0 if attempt.state != state else silent + 1
             state = attempt.state
             match attempt.outcome:

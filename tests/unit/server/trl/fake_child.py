@@ -1,7 +1,7 @@
 """Stands in for the training subprocess: says what ``script.json`` beside its order has for this start.
 
-A script is a list of starts, each a list of lines. The word ``die`` ends it by SIGKILL, ``wait`` waits to be told
-something. Where no start is left, it is done.
+A script is a list of starts, each a list of lines. The word ``die`` ends it by SIGKILL, ``abort`` by SIGABRT, ``wait``
+waits to be told something. Where no start is left, it is done.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ def main() -> None:
     for line in starts[0]:
         if line == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        elif line == "abort":
+            os.kill(os.getpid(), signal.SIGABRT)
         elif line == "wait":
             sys.stdin.readline()
         else:

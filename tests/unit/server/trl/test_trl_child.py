@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.server.trainers.trl import oom
 from reconciler.server.trainers.trl.child import Child
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files that are open are not removed there")
@@ -84,3 +86,30 @@ def test_they_go_where_the_server_is_killed_too(modules: Path) -> None:
     while list((modules / "temporary").iterdir()) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert list((modules / "temporary").iterdir()) == []
+
+
+def test_one_that_is_killed_by_others_may_have_been_for_memory(modules: Path) -> None:
+    ours, theirs = (Child("messy", [], log=modules / f"log{number}", environment={}) for number in range(2))
+    os.kill(theirs.pid, signal.SIGKILL)
+    assert (ours.end(), theirs.end(patience=30)) == (-9, -9)
+    assert (ours.starved(), theirs.starved()) == (False, None)
+
+
+EVENTS = "low 0\nhigh 0\nmax 12\noom 2\noom_kill 7\noom_group_kill 0\n"
+
+
+@pytest.mark.parametrize(
+    ("group", "place", "count"),
+    [
+        ("0::/\n", ".", 7),
+        ("4:memory:/other\n0::/system.slice/reconciler.service\n", "system.slice/reconciler.service", 7),
+        ("0::/gone\n", ".", 0),
+        ("4:memory:/other\n", ".", 0),
+    ],
+)
+def test_the_kernel_is_asked_how_many_it_ended_for_memory(tmp_path: Path, group: str, place: str, count: int) -> None:
+    (tmp_path / "cgroup").write_text(group)
+    (tmp_path / "all" / place).mkdir(parents=True)
+    (tmp_path / "all" / place / "memory.events").write_text(EVENTS)
+    assert oom.kills(tmp_path / "cgroup", tmp_path / "all") == count
+    assert oom.kills(tmp_path / "none", tmp_path / "all") == 0

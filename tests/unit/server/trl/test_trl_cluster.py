@@ -25,10 +25,23 @@ class Unavailable(RayError):
     """The network is gone for a moment."""
 
 
-class FakeRay:
-    """A cluster of one actor: ``state`` is waiting, alive, away or dead."""
+class Starved(RayError):
+    """The node's memory ran out, and Ray ended the actor. It is no error of actors."""
 
-    exceptions = SimpleNamespace(RayError=RayError, RayActorError=RayError, ActorUnavailableError=Unavailable)
+
+class Dead(RayError):
+    """The actor has ended, or its node is lost."""
+
+
+_FAULTS = {"dead": Dead, "away": Unavailable, "starved": Starved}
+
+
+class FakeRay:
+    """A cluster of one actor: ``state`` is waiting, alive, away, starved or dead."""
+
+    exceptions = SimpleNamespace(
+        RayError=RayError, RayActorError=Dead, ActorUnavailableError=Unavailable, OutOfMemoryError=Starved
+    )
 
     def __init__(self, state: str = "alive") -> None:
         self.state = state
@@ -45,8 +58,8 @@ class FakeRay:
 
     def get(self, _: Any, timeout: float | None = None) -> None:
         del timeout
-        if self.state in {"dead", "away"}:
-            raise RayError if self.state == "dead" else Unavailable
+        if self.state in _FAULTS:
+            raise _FAULTS[self.state]
 
     def kill(self, actor: Any) -> None:
         assert actor is self.actor
@@ -106,6 +119,21 @@ def test_of_a_lost_node_all_is_heard_that_it_wrote(file: Path) -> None:
     say(file, {"kind": "saved", "step": 3, "total": 6})
     assert heard(found) == ["saved"]
     assert found.end() == -9
+
+
+@pytest.mark.parametrize(("state", "starved"), [("dead", False), ("starved", True)])
+def test_what_ray_ended_for_memory_is_told_from_a_lost_node(file: Path, state: str, starved: bool) -> None:
+    found = process(FakeRay(state), file)
+    assert heard(found) == []
+    assert (found.end(), found.starved()) == (-9, starved)
+
+
+@pytest.mark.parametrize(("why", "starved"), [("", False), ("killed", None), ("out_of_memory", True)])
+def test_who_killed_a_process_is_heard_from_its_node(file: Path, why: str, starved: bool | None) -> None:
+    say(file, ENDED | {"step": -9, "code": why})
+    found = process(FakeRay(), file)
+    heard(found)
+    assert (found.end(), found.starved()) == (-9, starved)
 
 
 def test_a_node_that_is_away_for_a_moment_is_not_lost(file: Path) -> None:

@@ -32,6 +32,19 @@ def test_what_workers_fail_by_is_said_in_a_line() -> None:
     assert spread.why(RuntimeError("No\nroom.")) == "RuntimeError: No room."
 
 
+class OutOfMemoryError(Exception):
+    """What Ray raises where it ended an actor because its node's memory ran out."""
+
+
+@pytest.mark.parametrize(("cause", "starved"), [(OutOfMemoryError(), True), (ValueError(), False), (None, False)])
+def test_a_worker_that_ray_ended_for_memory_is_known(cause: Exception | None, starved: bool) -> None:
+    error, failure = RuntimeError("many lines"), RuntimeError("A worker health check failed.")
+    error.worker_failures = {0: failure}  # type: ignore[attr-defined]
+    failure.health_check_failure = cause  # type: ignore[attr-defined]
+    assert spread.starved(error) is starved
+    assert not spread.starved(failure)
+
+
 @pytest.mark.parametrize(
     "error",
     [

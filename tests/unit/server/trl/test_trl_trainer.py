@@ -18,6 +18,7 @@ from reconciler.server.lifecycle import unresolved
 from reconciler.server.trainers import base
 from reconciler.server.trainers.answers import AnswerRefused, Question
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
+from reconciler.server.trainers.trl import oom
 from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Resources
 from reconciler.server.trainers.trl.devices import GIB, Device
@@ -98,10 +99,37 @@ def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(trainer: TrlT
 def test_a_process_that_dies_three_times_without_getting_further_fails_the_job(
     trainer: TrlTrainer, tmp_path: Path
 ) -> None:
-    run = Run(trainer, tmp_path, [[BEGAN, "die"]] * 4)
-    with pytest.raises(TrainingFailed, match="was ended by signal 9 3 times") as caught:
+    run = Run(trainer, tmp_path, [[BEGAN, "abort"]] * 4)
+    with pytest.raises(TrainingFailed, match="was ended by signal 6 3 times") as caught:
         run.train()
     assert caught.value.code == "server_error"
+
+
+def test_one_that_is_killed_again_without_getting_further_ran_out_of_memory(
+    trainer: TrlTrainer, tmp_path: Path
+) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, "die"]] * 4)
+    with pytest.raises(TrainingFailed, match="ended the training process, as it does where memory runs out") as caught:
+        run.train()
+    assert caught.value.code == "out_of_memory"
+    assert [run.order(left)["recipe"]["micro"] for left in (4, 3, 2)] == [4, 4, 2]
+    assert not (run.workdir / "order.1.json").exists()
+
+
+def test_one_that_is_killed_again_after_it_got_further_goes_on_as_it_was(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, saved(1), "die"], [BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
+    assert run.train()[-1] == Trained(40)
+    assert run.order(1)["recipe"]["micro"] == 4
+
+
+def test_one_whose_end_the_system_counts_as_one_for_memory_is_not_tried_again_as_it_was(
+    trainer: TrlTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter([3, 4, 4])
+    monkeypatch.setattr(oom, "kills", lambda: next(counted))
+    run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
+    assert Note("Memory ran out with 4 rows at once; trying 2.") in run.train()
+    assert (run.order(1)["recipe"]["micro"], run.order(1)["state"]["step"]) == (2, 2)
 
 
 def test_a_process_that_breaks_is_quoted(trainer: TrlTrainer, tmp_path: Path) -> None:
