@@ -12,11 +12,16 @@ from reconciler.observe.state import Observed, ObservedJob
 from reconciler.plan.words import short, time_left
 from reconciler.spec.desired import Upstream
 
-_LOSSES = (
-    ("full_valid_loss", "validation loss"),
-    ("valid_loss", "validation loss"),
-    ("train_loss", "training loss"),
+_MEASURES = (
+    ("full_valid_reward_mean", "highest validation reward"),
+    ("valid_reward_mean", "highest validation reward"),
+    ("train_reward_mean", "highest training reward"),
+    ("full_valid_loss", "lowest validation loss"),
+    ("valid_loss", "lowest validation loss"),
+    ("train_loss", "lowest training loss"),
 )
+"""By what checkpoints are compared: the first that any of them shows. Where there are rewards, training is towards
+them, and the loss says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +59,10 @@ def _checkpoint(upstream: Upstream, job: ObservedJob, checkpoints: Sequence[Chec
     if upstream.checkpoint == "best":
         best = best_checkpoint(checkpoints)
         if best is None:
-            return Base("blocked", reason=f"{upstream.job}: no checkpoint of {job.id} shows a loss to choose by")
-        chosen, loss, words = best
-        note = f"best checkpoint of {upstream.job}: step {chosen.step_number}, lowest {words} {loss:.4g}"
+            missing = f"{upstream.job}: no checkpoint of {job.id} shows a reward or a loss to choose by"
+            return Base("blocked", reason=missing)
+        chosen, value, words = best
+        note = f"best checkpoint of {upstream.job}: step {chosen.step_number}, {words} {value:.4g}"
         return Base("ready", model=chosen.fine_tuned_model_checkpoint, note=note)
     for checkpoint in checkpoints:
         if checkpoint.step_number == upstream.checkpoint:
@@ -68,22 +74,24 @@ def _checkpoint(upstream: Upstream, job: ObservedJob, checkpoints: Sequence[Chec
 
 
 def best_checkpoint(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, float, str] | None:
-    """Choose the checkpoint with the lowest validation loss, else training loss; the latest of equals.
+    """Choose the checkpoint with the highest reward, or the lowest loss where there are none; the latest of equals.
 
-    A loss that is no number (training diverged) is none.
+    What was measured on the validation file counts more than what training showed. What is no number (training
+    diverged) is none.
 
     Returns:
-        The checkpoint, its loss, and which loss in words; None where no checkpoint shows one.
+        The checkpoint, what decided, and what that is in words; None where no checkpoint shows any.
     """
-    for key, words in _LOSSES:
+    for key, words in _MEASURES:
+        sign = -1 if words.startswith("highest") else 1
         scored = [
-            (loss, -c.step_number, c)
+            (sign * value, -c.step_number, c)
             for c in checkpoints
-            if (loss := getattr(c.metrics, key)) is not None and math.isfinite(loss)
+            if (value := getattr(c.metrics, key)) is not None and math.isfinite(value)
         ]
         if scored:
-            loss, _, chosen = min(scored, key=lambda item: item[:2])
-            return chosen, loss, words
+            value, _, chosen = min(scored, key=lambda item: item[:2])
+            return chosen, sign * value, words
     return None
 
 

@@ -12,6 +12,9 @@ from reconciler.report.layout import Page, Row, table
 from reconciler.report.style import Span
 
 _METRICS = (
+    ("train_reward_mean", "TRAIN REWARD"),
+    ("valid_reward_mean", "VALID REWARD"),
+    ("full_valid_reward_mean", "FULL VALID REWARD"),
     ("train_loss", "TRAIN LOSS"),
     ("train_mean_token_accuracy", "TRAIN ACC"),
     ("valid_loss", "VALID LOSS"),
@@ -53,7 +56,7 @@ def render_checkpoints(
     head = ["STEP", "SAVED", *(title for _, title in measured), "", "MODEL"]
     rows = [_row(c, [name for name, _ in measured], best=c.id == best) for c in checkpoints]
     table(page, head, rows, right={0, *range(2, 2 + len(measured))}, spill=1)
-    _put_curves(page, checkpoints, [name for name, _ in measured if name.endswith("loss")])
+    _put_curves(page, checkpoints, [name for name, _ in measured if not name.endswith("accuracy")])
     return str(page)
 
 
@@ -71,12 +74,13 @@ def _row(checkpoint: Checkpoint, names: Sequence[str], *, best: bool) -> Row:
 
 def _put_curves(page: Page, checkpoints: Sequence[Checkpoint], names: Sequence[str]) -> None:
     ordered = sorted(checkpoints, key=lambda c: c.step_number)
+    width = max(map(len, names), default=0) + 2
     page.blank()
     for name in names:
         values = [v for c in ordered if (v := _value(c, name)) is not None]
         if len(values) >= _WORTH_A_CURVE:
             ends = f"  {number(values[0])} -> {number(values[-1])}"
-            page.line(f"{name:<17}", (sparkline(values), "calm"), ends)
+            page.line(f"{name:<{width}}", (sparkline(values), "calm"), ends)
 
 
 def _value(checkpoint: Checkpoint, name: str) -> float | None:

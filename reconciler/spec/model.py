@@ -130,7 +130,7 @@ class Chain(Section):
     job: Annotated[Name, Field(description="The name of the spec whose model this one starts from.")]
     checkpoint: Annotated[
         Literal["best", "last"] | Annotated[int, Field(ge=1)],
-        Field(description="Which of its checkpoints: best (lowest validation loss), last, or a step number."),
+        Field(description="Which checkpoint: best of those kept (highest reward, else lowest loss), last, or a step."),
         BeforeValidator(_checkpoint),
     ] = "last"
 

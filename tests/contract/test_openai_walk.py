@@ -73,7 +73,10 @@ class Walk:
                 "integrations": [WANDB],
             },
             "dpo": {"method": method("dpo", 10), "model": work.base if real else "simulated-slow"},
-            "reinforcement": {"method": method("reinforcement", 1)},
+            "reinforcement": {
+                "method": method("reinforcement", 1),
+                "validation_file": work.upload("reinforcement", rows=3),
+            },
         }
         jobs = {
             kind: work.create(kind, suffix="sums", metadata=LABEL | {"kind": kind}, **given).id
@@ -162,6 +165,13 @@ def test_a_checkpoint_is_kept_for_each_of_the_last_three_epochs(walk: Walk) -> N
         assert name == job.fine_tuned_model or name.endswith(f":ckpt-step-{checkpoint.step_number}")
         assert walk.work.client.models.retrieve(name).id == name
     assert list(walk.work.client.fine_tuning.jobs.checkpoints.list(job.id, limit=1)) == page.data
+
+
+def test_a_checkpoint_of_reinforcement_shows_its_rewards(walk: Walk) -> None:
+    (checkpoint,) = walk.work.client.fine_tuning.jobs.checkpoints.list(walk.trained("reinforcement").id).data
+    shown = checkpoint.metrics.to_dict()
+    assert {"train_reward_mean", "valid_reward_mean", "full_valid_reward_mean"} <= shown.keys()
+    assert ("full_valid_loss" in shown) is not walk.real, "answers are compared with their fellows: no loss tells more"
 
 
 def test_the_result_file_is_csv_with_a_row_a_step(walk: Walk) -> None:

@@ -120,7 +120,7 @@ class Event(Answer):
 
 
 class CheckpointMetrics(Answer):
-    """What was measured at a checkpoint; None where it was not."""
+    """What was measured at a checkpoint; None where it was not. Rewards are reinforcement's."""
 
     step: float | None = None
     train_loss: float | None = None
@@ -129,6 +129,9 @@ class CheckpointMetrics(Answer):
     valid_mean_token_accuracy: float | None = None
     full_valid_loss: float | None = None
     full_valid_mean_token_accuracy: float | None = None
+    train_reward_mean: float | None = None
+    valid_reward_mean: float | None = None
+    full_valid_reward_mean: float | None = None
 
 
 class Checkpoint(Answer):

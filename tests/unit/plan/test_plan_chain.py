@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from plan_support import A, B, C, acts, checkpoint, find, job, plan, spec
 
+from reconciler.api.types import Checkpoint
 from reconciler.observe.state import ObservedJob
 from reconciler.plan.chain import best_checkpoint
 from reconciler.plan.model import Action, Plan
@@ -15,6 +16,10 @@ from reconciler.spec.desired import Adopt, Upstream
 
 BASE, NEXT = spec("base", A), spec("next", B, model=Upstream("base"))
 STEPS = (checkpoint(10, valid_loss=0.5), checkpoint(20, valid_loss=0.3), checkpoint(30, valid_loss=0.4))
+
+
+def rewarded(step: int, train: float, valid: float | None = None, **metrics: float) -> Checkpoint:
+    return checkpoint(step, train_reward_mean=train, valid_reward_mean=valid, **metrics)
 
 
 def base_job(status: str, **rest: Any) -> ObservedJob:
@@ -49,6 +54,13 @@ def test_a_chain_goes_on_with_the_best_checkpoint_and_says_which() -> None:
     assert change.notes == ("best checkpoint of base: step 20, lowest validation loss 0.3",)
 
 
+def test_a_chain_goes_on_with_the_checkpoint_that_is_rewarded_most_and_says_so() -> None:
+    steps = (rewarded(10, 0.2, full_valid_reward_mean=0.3), rewarded(20, 0.3, full_valid_reward_mean=0.25))
+    change = find(chained("succeeded", "best", checkpoints={"ftjob-base": steps}), "next")
+    assert change.model == "ft:m:o:s:1:ckpt-step-10"
+    assert change.notes == ("best checkpoint of base: step 10, highest validation reward 0.3",)
+
+
 def test_a_chain_goes_on_with_the_checkpoint_at_a_step() -> None:
     change = find(chained("succeeded", 30, checkpoints={"ftjob-base": STEPS}), "next")
     assert change.model == "ft:m:o:s:1:ckpt-step-30"
@@ -59,8 +71,8 @@ def test_a_chain_goes_on_with_the_checkpoint_at_a_step() -> None:
     [
         (25, STEPS, "no checkpoint at step 25; it has 10, 20, 30"),
         (25, (), "no checkpoint at step 25; it has none"),
-        ("best", (), "no checkpoint of ftjob-base shows a loss"),
-        ("best", (checkpoint(10),), "no checkpoint of ftjob-base shows a loss"),
+        ("best", (), "no checkpoint of ftjob-base shows a reward or a loss"),
+        ("best", (checkpoint(10),), "no checkpoint of ftjob-base shows a reward or a loss"),
     ],
 )
 def test_a_chain_whose_checkpoint_is_missing_is_blocked(which: Any, steps: Any, words: str) -> None:
@@ -147,15 +159,21 @@ def test_a_cascade_is_shown_in_the_order_in_which_it_would_run() -> None:
 @pytest.mark.parametrize(
     ("steps", "best", "words"),
     [
-        ([checkpoint(1, train_loss=1.0), checkpoint(2, train_loss=0.5)], 2, "training loss"),
-        ([checkpoint(1, valid_loss=0.5), checkpoint(2, valid_loss=0.5)], 2, "validation loss"),
-        ([checkpoint(1, train_loss=0.1), checkpoint(2, valid_loss=0.9)], 2, "validation loss"),
-        ([checkpoint(1, valid_loss=0.1), checkpoint(2, full_valid_loss=0.9)], 2, "validation loss"),
-        ([checkpoint(1, valid_loss=float("nan")), checkpoint(2, valid_loss=3.0)], 2, "validation loss"),
-        ([checkpoint(1, valid_loss=float("inf"), train_loss=2.0)], 1, "training loss"),
+        ([checkpoint(1, train_loss=1.0), checkpoint(2, train_loss=0.5)], 2, "lowest training loss"),
+        ([checkpoint(1, valid_loss=0.5), checkpoint(2, valid_loss=0.5)], 2, "lowest validation loss"),
+        ([checkpoint(1, train_loss=0.1), checkpoint(2, valid_loss=0.9)], 2, "lowest validation loss"),
+        ([checkpoint(1, valid_loss=0.1), checkpoint(2, full_valid_loss=0.9)], 2, "lowest validation loss"),
+        ([checkpoint(1, valid_loss=float("nan")), checkpoint(2, valid_loss=3.0)], 2, "lowest validation loss"),
+        ([checkpoint(1, valid_loss=float("inf"), train_loss=2.0)], 1, "lowest training loss"),
+        ([rewarded(1, 0.9, valid_loss=0.5), rewarded(2, 0.4, valid_loss=0.0)], 1, "highest training reward"),
+        ([rewarded(1, 0.5), rewarded(2, 0.5)], 2, "highest training reward"),
+        ([rewarded(1, 0.9, 0.2), rewarded(2, 0.1, 0.3)], 2, "highest validation reward"),
+        ([rewarded(1, 0.9, 0.9), rewarded(2, 0.1, full_valid_reward_mean=0.3)], 2, "highest validation reward"),
+        ([rewarded(1, float("nan"), train_loss=2.0)], 1, "lowest training loss"),
+        ([rewarded(1, -2.0), rewarded(2, -3.0)], 1, "highest training reward"),
     ],
 )
-def test_the_best_checkpoint_has_the_lowest_loss_that_is_a_number(steps: Any, best: int, words: str) -> None:
+def test_the_best_checkpoint_has_the_highest_reward_else_the_lowest_loss(steps: Any, best: int, words: str) -> None:
     chosen = best_checkpoint(steps)
     assert chosen
     assert (chosen[0].step_number, chosen[2]) == (best, words)

@@ -87,6 +87,13 @@ def test_checkpoints_show_what_was_measured_and_nothing_else() -> None:
     ]
 
 
+def test_checkpoints_show_rewards_with_a_curve() -> None:
+    checkpoints = [checkpoint(n, train_loss=0.0, full_valid_reward_mean=n / 4) for n in (1, 2, 3, 4)]
+    shown = render_checkpoints(checkpoints, color=False, width=None)
+    assert shown.startswith("STEP  SAVED                 FULL VALID REWARD  TRAIN LOSS    MODEL\n")
+    assert "full_valid_reward_mean  ▁▃▆█  0.25 -> 1\n" in shown
+
+
 def test_a_narrow_terminal_gets_the_models_below() -> None:
     shown = render_checkpoints([checkpoint(20, train_loss=0.5)], color=False, width=60)
     assert "\n  model  ft:m:acme:t:1:ckpt-step-20\n" in shown

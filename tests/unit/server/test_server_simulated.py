@@ -135,6 +135,12 @@ def test_every_epoch_ends_with_a_checkpoint_that_shows_the_whole_validation_file
     assert all({"train_loss", "valid_loss", "full_valid_loss"} <= set(s.metrics) for s in saved)
 
 
+def test_checkpoints_of_reinforcement_show_rewards() -> None:
+    saved = [p for p in train(run("reinforcement")) if isinstance(p, Saved)]
+    names = {"train_reward_mean", "valid_reward_mean", "full_valid_reward_mean"}
+    assert all(names <= set(s.metrics) for s in saved)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_without_a_validation_file_nothing_is_said_of_one(method: MethodType) -> None:
     names = {name for p in train(run(method, validation=False)) if isinstance(p, Step | Saved) for name in p.metrics}

@@ -26,12 +26,16 @@ _TRAIN: Mapping[MethodType, Mapping[str, str]] = {
         "entropy": "entropy",
     },
 }
-_VALID: Mapping[str, str] = {
-    "eval_loss": "valid_loss",
-    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
-    "eval_rewards/accuracies": "valid_rewards/accuracies",
-    "eval_rewards/margins": "valid_rewards/margins",
-    "eval_reward": "valid_reward_mean",
+_VALID: Mapping[MethodType, Mapping[str, str]] = {
+    "supervised": {"eval_loss": "valid_loss", "eval_mean_token_accuracy": "valid_mean_token_accuracy"},
+    "dpo": {
+        "eval_loss": "valid_loss",
+        "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+        "eval_rewards/accuracies": "valid_rewards/accuracies",
+        "eval_rewards/margins": "valid_rewards/margins",
+    },
+    # An answer is compared with its fellows alone, so the loss of a file that nothing is learnt from says nothing.
+    "reinforcement": {"eval_reward": "valid_reward_mean"},
 }
 
 
@@ -40,9 +44,9 @@ def trained(method: MethodType, logs: Mapping[str, object]) -> dict[str, float]:
     return _renamed(_TRAIN[method], logs)
 
 
-def validated(logs: Mapping[str, object]) -> dict[str, float]:
+def validated(method: MethodType, logs: Mapping[str, object]) -> dict[str, float]:
     """Return the numbers of the validation file. All of it was looked at, so each is the ``full_`` one, too."""
-    found = _renamed(_VALID, logs)
+    found = _renamed(_VALID[method], logs)
     return found | {f"full_{name}": value for name, value in found.items()}
 
 
@@ -53,7 +57,7 @@ def history(method: MethodType, logs: Iterable[Mapping[str, Any]]) -> dict[int, 
         if "loss" in each:
             found[each["step"]] = trained(method, each)
         elif each["step"] in found:
-            found[each["step"]] |= validated(each)
+            found[each["step"]] |= validated(method, each)
     return found
 
 

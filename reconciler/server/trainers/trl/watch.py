@@ -74,7 +74,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
             numbers = metrics.trained(self._order.method, logs)
             self._pending = Told(kind="step", step=state.global_step, total=state.max_steps, metrics=numbers)
         elif self._pending is not None and any(name.startswith("eval_") for name in logs):
-            merged = {**self._pending.metrics, **metrics.validated(logs)}
+            merged = {**self._pending.metrics, **metrics.validated(self._order.method, logs)}
             self._pending = self._pending.model_copy(update={"metrics": merged})
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002

@@ -80,7 +80,13 @@ def test_numbers_go_by_the_apis_names_and_what_is_no_number_is_left_out() -> Non
 
 
 def test_numbers_of_the_whole_validation_file_are_full_ones_too() -> None:
-    assert metrics.validated({"eval_loss": 0.25, "eval_runtime": 3.0}) == {"valid_loss": 0.25, "full_valid_loss": 0.25}
+    logs = {"eval_loss": 0.25, "eval_runtime": 3.0}
+    assert metrics.validated("supervised", logs) == {"valid_loss": 0.25, "full_valid_loss": 0.25}
+
+
+def test_reinforcement_shows_the_reward_of_the_validation_file_and_not_its_loss() -> None:
+    logs = {"eval_loss": 0.0, "eval_reward": 0.75}
+    assert metrics.validated("reinforcement", logs) == {"valid_reward_mean": 0.75, "full_valid_reward_mean": 0.75}
 
 
 def test_the_history_of_a_run_has_the_numbers_that_were_told() -> None:
