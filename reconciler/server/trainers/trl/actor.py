@@ -34,12 +34,16 @@ class Actor:
 
     def __init__(self) -> None:
         self._child: Child | None = None
-        self._stop = self._placed = self._failed = self._several = False
+        self._begun = self._stop = self._placed = self._failed = self._several = False
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 
     def train(self, order: str, environment: Mapping[str, str]) -> None:
-        """Run the process of an order. Where this ends too early, the process does: its input is gone."""
+        """Run the process of an order, once: every server asks. Where this ends too early, so does the process."""
+        with self._lock:
+            if self._begun:
+                return
+            self._begun = True
         import ray  # noqa: PLC0415 - of the extra
 
         given = Order.model_validate_json(order)

@@ -70,7 +70,6 @@ class RayExecutor:
             words = f"There is no Ray cluster at {address}." if address else "Ray cannot be started here."
             raise UsageError(words, hint=f"{' '.join(str(error).split())[:200]}") from error
         has = ray.cluster_resources()
-        self._gpus = 1 if has.get("GPU") else 0
         parts = [f"{has.get(name, 0):.0f} {name}s" for name in ("CPU", "GPU") if has.get(name)]
         place = f"at {address}" if address else "started here"
         self.where = f"a Ray cluster {place} ({', '.join(parts) or 'no processors yet'})"
@@ -86,21 +85,25 @@ class RayExecutor:
         actor = self._find(order.job_id)
         heard = order.state.step if order.state else -1
         several = order.entry.resources.workers > 1
-        if actor is not None or file.exists():
-            return RayProcess(self._ray, actor, file, stays=self._stays, heard=heard, several=several)
-        file.touch()
+        if actor is None and file.exists():
+            return RayProcess(self._ray, None, file, stays=self._stays, heard=heard, several=several)
         asked = self._asked(order.entry.resources)
+        if actor is None:
+            file.touch()
+            actor = self._actor(order.job_id, asked)
         threads = None if order.threads is None else asked.cpus
         entry = order.entry.model_copy(update={"resources": asked})
         shared = {name: os.environ[name] for name in _SHARED if name in os.environ}
-        actor = self._actor(order.job_id, asked)
-        actor.train.remote(
+        actor.train.remote(  # found or new: what a server asked of one that waits for a place ends with that server
             order.model_copy(update={"threads": threads, "entry": entry}).model_dump_json(), {**ENVIRONMENT, **shared}
         )
         return RayProcess(self._ray, actor, file, stays=self._stays, wish=_wish(asked), heard=heard, several=several)
 
     def _asked(self, asked: Resources) -> Resources:
-        return asked if asked.gpus is not None else asked.model_copy(update={"gpus": self._gpus})
+        """Say how many GPUs, where the catalogue does not: as the cluster is now, whose nodes come and go."""
+        if asked.gpus is not None:
+            return asked
+        return asked.model_copy(update={"gpus": 1 if self._ray.cluster_resources().get("GPU") else 0})
 
     def _actor(self, name: str, asked: Resources) -> Any:  # noqa: ANN401 - Ray's handles are not typed
         """Start an actor that has what its process needs; where that starts workers, they have it."""

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from training import order_of
 
 from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.trainers.base import Placement, TrainerOptions
 from reconciler.server.trainers.trl import cluster
 from reconciler.server.trainers.trl.cluster import RayExecutor, RayProcess
+from reconciler.server.trainers.trl.devices import CLUSTER
+from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 
@@ -64,6 +68,46 @@ class FakeRay:
     def kill(self, actor: Any) -> None:
         assert actor is self.actor
         self.state = "dead"
+
+
+class FakeCluster(FakeRay):
+    """A cluster that servers join: it has ``gpus``, and the actor once it was ``made``, as it was asked for."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__("waiting")
+        self.gpus = 0
+        self.made: list[dict[str, Any]] = []
+        self.ordered: list[Order] = []
+        self.actor.train = SimpleNamespace(remote=self._train)
+        monkeypatch.setitem(sys.modules, "ray", self)
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: self)
+
+    def _train(self, order: str, _: Any) -> None:
+        self.asked.append("train")
+        self.ordered.append(Order.model_validate_json(order))
+
+    def init(self, *_: Any, **__: Any) -> None:
+        self.ordered.clear()
+
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4.0, **({"GPU": float(self.gpus)} if self.gpus else {})}
+
+    def get_actor(self, _: str) -> Any:
+        if not self.made or self.state == "dead":
+            raise ValueError
+        return self.actor
+
+    def remote(self, _: type) -> Any:
+        def options(**given: Any) -> Any:
+            self.made.append(given)
+            return SimpleNamespace(remote=lambda: self.actor)
+
+        return SimpleNamespace(options=options)
+
+
+@pytest.fixture
+def joined(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    return FakeCluster(monkeypatch)
 
 
 @pytest.fixture
@@ -173,6 +217,39 @@ def test_several_workers_are_let_go_of_before_their_actor_is_killed(file: Path, 
     process(ray, file, several=several).end()
     assert ray.state == "dead"
     assert ("give_up" in ray.asked) == several
+
+
+def test_a_job_that_waits_for_a_place_is_asked_for_again_by_a_server_that_starts_again(
+    joined: FakeCluster, tmp_path: Path
+) -> None:
+    order = order_of(tmp_path)
+    for _ in range(2):
+        RayExecutor(tmp_path, "auto").start(order, CLUSTER)
+        assert [each.job_id for each in joined.ordered] == [order.job_id]
+    assert [each["name"] for each in joined.made] == [order.job_id]
+
+
+def test_a_job_that_ended_while_no_server_ran_is_only_heard(joined: FakeCluster, tmp_path: Path) -> None:
+    order = order_of(tmp_path)
+    say(order.workdir / "told.jsonl", {"kind": "done"}, ENDED)
+    assert heard(RayExecutor(tmp_path, "auto").start(order, CLUSTER)) == ["done"]
+    assert (joined.made, joined.ordered) == ([], [])
+
+
+def test_a_job_gets_a_gpu_where_nodes_with_some_have_joined_after_the_server(
+    joined: FakeCluster, tmp_path: Path
+) -> None:
+    executor = RayExecutor(tmp_path, "auto")
+    joined.gpus = 8
+    executor.start(order_of(tmp_path), CLUSTER)
+    assert joined.made[0]["num_gpus"] == 1
+    assert joined.ordered[0].entry.resources.gpus == 1
+
+
+def test_a_job_whose_model_says_how_many_gpus_gets_them(joined: FakeCluster, tmp_path: Path) -> None:
+    joined.gpus = 8
+    RayExecutor(tmp_path, "auto").start(order_of(tmp_path, resources={"gpus": 0.5}), CLUSTER)
+    assert joined.made[0]["num_gpus"] == 0.5
 
 
 def test_asked_to_stop_the_actor_is(file: Path) -> None:

@@ -106,9 +106,15 @@ def has_checkpoint(server: Served, job: FineTuningJob) -> bool:
     return bool(server.client.fine_tuning.jobs.checkpoints.list(job.id).data)
 
 
-def test_a_job_whose_node_is_killed_goes_on_on_another(nodes: Nodes, model: Path, tmp_path: Path) -> None:
+def test_a_job_whose_server_is_killed_as_it_waits_and_then_its_node_goes_on_on_another(
+    nodes: Nodes, model: Path, tmp_path: Path
+) -> None:
     with serving(tmp_path / "ray", model, "--executor", "ray", "--ray-address", nodes.address) as server:
         job = server.create(method=LONG)
+        server.reach(job, lambda job: (tmp_path / "ray" / "work" / job.id / "told.jsonl").exists())
+        time.sleep(0.5)  # by now its actor waits for a place
+        server.end(signal.SIGKILL)
+        server.start()
         nodes.say("add")
         server.reach(job, lambda job: has_checkpoint(server, job))
         nodes.say("kill")

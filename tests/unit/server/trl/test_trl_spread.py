@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+import sys
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from pydantic import ByteSize
+from training import order_of
 
+from reconciler.server.trainers.trl import actor as actors
 from reconciler.server.trainers.trl import spread
 from reconciler.server.trainers.trl.actor import Actor
 from reconciler.server.trainers.trl.catalogue import Resources
@@ -70,6 +75,53 @@ def actor() -> tuple[Actor, io.BytesIO]:
     found, file = Actor(), io.BytesIO()
     found._file = file
     return found, file
+
+
+class Slow:
+    """A process that says one thing, and ends when it is let."""
+
+    def __init__(self, goes_on: threading.Event) -> None:
+        self._goes_on = goes_on
+        self._lines = [b'{"kind": "done"}\n']
+
+    def hear(self, _: float) -> bytes | None:
+        if self._lines:
+            return self._lines.pop()
+        self._goes_on.wait(10)
+        return None
+
+    def end(self, _: float) -> int:
+        return 0
+
+    def last_words(self) -> str:
+        return ""
+
+
+def test_an_actor_that_several_servers_ask_to_train_begins_once_and_ends_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    begun, ended, goes_on = threading.Event(), [], threading.Event()
+
+    def start(*_: object, **__: object) -> Slow:
+        assert not begun.is_set()
+        begun.set()
+        return Slow(goes_on)
+
+    monkeypatch.setattr(actors, "start_child", start)
+    ray = SimpleNamespace(actor=SimpleNamespace(exit_actor=lambda: ended.append("ended")))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    order = order_of(tmp_path).model_dump_json()
+    hub = Actor()
+    first = threading.Thread(target=hub.train, args=(order, {}))
+    first.start()
+    assert begun.wait(10)
+    hub.train(order, {})
+    assert ended == []
+    goes_on.set()
+    first.join(10)
+    assert ended == ["ended"]
+    told = actors.told_file(tmp_path / "work" / "x").read_text()
+    assert [json.loads(line)["kind"] for line in told.splitlines()] == ["done", "ended"]
 
 
 def test_of_several_workers_that_fail_the_first_is_heard() -> None:

@@ -15,6 +15,7 @@ from reconciler.server.trainers.base import Control, Progress, Saved, Step, Trai
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora, Rates
 from reconciler.server.trainers.trl.devices import find_devices
 from reconciler.server.trainers.trl.executor import LocalExecutor
+from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 METHODS: tuple[MethodType, ...] = ("supervised", "dpo", "reinforcement")
@@ -141,6 +142,13 @@ class Bench:
             found.append(progress)
             seen(progress, control)
         return found
+
+
+def order_of(directory: Path, **changes: Any) -> Order:
+    """What a process is told of a run, for tests that start none."""
+    bench = Bench(directory, directory, **changes)
+    run = bench.run()
+    return bench.trainer._order(run, bench.trainer._recipe(run, None), None)
 
 
 def numbers(progress: list[Progress]) -> dict[int, Mapping[str, float]]:
