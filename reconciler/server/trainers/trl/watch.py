@@ -18,6 +18,9 @@ from reconciler.server.trainers.trl.order import Order, Told
 _SAVE_EVERY = 600.0
 """Seconds of training that a crash may cost, at most."""
 _KEPT_EPOCHS = 3
+_OVERFLOWS = 20
+"""Steps in a row whose gradients float16 may not hold: each is passed over, and halves a scale that begins at 2^16."""
+_OTHERWISE = ", or have dtype bfloat16 or float32 in the server's catalogue"
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
@@ -40,6 +43,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self._pending: Told | None = None
         self._numbers: Mapping[str, float] = {}
         self._saved_at = time.monotonic()
+        self._overflows = 0
 
     @property
     def tokens(self) -> int:
@@ -63,19 +67,29 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         logs = logs or {}
         if "loss" in logs:
             self._flush()
-            if not math.isfinite(logs["loss"]) or not math.isfinite(logs.get("grad_norm", 0.0)):
-                raise Failure(
-                    DIVERGED,
-                    f"Training diverged at step {state.global_step}: the loss is no number any more. "
-                    "Lower learning_rate_multiplier.",
-                    "hyperparameters.learning_rate_multiplier",
-                )
+            self._judge(state.global_step, logs["loss"], logs.get("grad_norm", 0.0), scaled=args.fp16)
             self._tokens = self._before + int(logs.get("num_tokens", 0))
             numbers = metrics.trained(self._order.method, logs)
             self._pending = Told(kind="step", step=state.global_step, total=state.max_steps, metrics=numbers)
         elif self._pending is not None and any(name.startswith("eval_") for name in logs):
             merged = {**self._pending.metrics, **metrics.validated(self._order.method, logs)}
             self._pending = self._pending.model_copy(update={"metrics": merged})
+
+    def _judge(self, step: int, loss: float, gradient: float, *, scaled: bool) -> None:
+        """Fail where training diverged. Where losses are ``scaled``, for float16, gradients too large find the scale.
+
+        Raises:
+            Failure: it did.
+        """
+        self._overflows = 0 if math.isfinite(gradient) else self._overflows + 1
+        if not math.isfinite(loss) or self._overflows > (_OVERFLOWS if scaled else 0):
+            wrong = "gradients are no numbers" if math.isfinite(loss) else "loss is no number"
+            raise Failure(
+                DIVERGED,
+                f"Training diverged at step {step}: the {wrong} any more. Lower learning_rate_multiplier"
+                f"{_OTHERWISE if scaled else ''}.",
+                "hyperparameters.learning_rate_multiplier",
+            )
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """The step before is over."""
