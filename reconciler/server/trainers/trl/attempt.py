@@ -8,6 +8,7 @@ from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step
 from reconciler.server.trainers.trl import faults
 from reconciler.server.trainers.trl.executor import Process
 from reconciler.server.trainers.trl.order import Order, State, Told
+from reconciler.server.trainers.trl.origin import published
 
 _LOOK_EVERY = 0.1
 _GOING = 20.0
@@ -73,8 +74,11 @@ class Attempt:
             case "step":
                 yield Step(told.step, told.total, told.metrics)
             case "saved":
-                micro = self._order.recipe.micro
-                self.state = State(step=told.step, total=told.total, tokens=told.tokens, micro=micro)
+                order = self._order
+                entry = published(order.place) or order.entry  # a cluster's process may be of a server before this one
+                self.state = State(
+                    step=told.step, total=told.total, tokens=told.tokens, micro=order.recipe.micro, entry=entry
+                )
                 yield Saved(told.step, told.metrics, self.state.model_dump_json().encode(), epoch=told.epoch)
             case "done":
                 self.outcome = "done"

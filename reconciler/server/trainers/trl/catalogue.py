@@ -73,7 +73,8 @@ class Entry(_Strict):
     safetensors, or a GGUF file; relative to the catalogue) and ``package`` (MODULE/FILE inside an installed Python
     package) is given. ``context`` and ``answer`` are in tokens: rows are cut at the first, answers sampled by
     reinforcement at the second. ``micro_batch`` is how many rows are held in memory at once, ``generations`` how many
-    answers a prompt gets at a ``compute_multiplier`` of 1.
+    answers a prompt gets at a ``compute_multiplier`` of 1. ``chat_template`` names a file; a catalogue that was read
+    has its text.
     """
 
     hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
@@ -167,7 +168,7 @@ def _absolute(entry: Entry, catalogue: Path) -> Entry:
     if entry.path:
         changes["path"] = _existing(catalogue, entry.path)
     if entry.chat_template:
-        changes["chat_template"] = _existing(catalogue, entry.chat_template)
+        changes["chat_template"] = _template(catalogue, entry.chat_template)
     return entry.model_copy(update=changes)
 
 
@@ -176,6 +177,16 @@ def _existing(catalogue: Path, given: str) -> str:
     if not place.exists():
         raise UsageError(f"{catalogue}: {given} does not exist.", hint=f"Paths are relative to {catalogue.parent}.")
     return str(place)
+
+
+def _template(catalogue: Path, given: str) -> str:
+    try:
+        text = Path(_existing(catalogue, given)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{catalogue}: {given} cannot be read: {error}.") from error
+    if "{" not in text:
+        raise UsageError(f"{catalogue}: {given} is no chat template: it has no place for messages.")
+    return text
 
 
 def local_source(entry: Entry) -> Path | None:

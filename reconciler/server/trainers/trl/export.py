@@ -16,11 +16,11 @@ from reconciler.server import files, jobs
 from reconciler.server.jobs import JobRow
 from reconciler.server.store import DATABASE, Store
 from reconciler.server.trainers.trl.card import Provenance, card
-from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.gguf import Gguf, convert
 from reconciler.server.trainers.trl.merge import MERGED, MergeOrder
 from reconciler.server.trainers.trl.order import Told
+from reconciler.server.trainers.trl.origin import made_of
 from reconciler.server.trainers.trl.shelf import Made, NoWeights, Shelf, slug
 
 Doing = Callable[[str], None]
@@ -43,7 +43,7 @@ def find(directory: Path, name: str, spec_key: str) -> Provenance:
     ``spec_key`` is the key of the metadata that names a job's spec.
 
     Raises:
-        UsageError: there is none on this server, or its weights are not here.
+        UsageError: there is none on this server, or its weights, or those of its base, are not here.
     """
     if not (directory / DATABASE).is_file():
         raise UsageError(f"{directory} is no directory of a server.", hint="Name the one that it serves: --directory.")
@@ -54,6 +54,10 @@ def find(directory: Path, name: str, spec_key: str) -> Provenance:
         except NoWeights as error:
             hint = "Only what --trainer trl made has weights; names are case-sensitive."
             raise UsageError(f"{error}", hint=hint) from error
+        try:
+            made_of(made)
+        except NoWeights as error:
+            raise UsageError(f"{error}", hint=f"Its card is {made.directory.parent / 'model.json'}.") from error
         job = jobs.get(db, made.card["job"])
         if job is None:
             raise UsageError(f"The job {made.card['job']} that made {model} is not known to this server.")
@@ -137,8 +141,7 @@ def gguf_name(what: Provenance) -> str:
 
 
 def _merge(directory: Path, made: Made, target: Path, gguf: str | None) -> None:
-    entry = Entry.model_validate(made.card["entry"])
-    order = MergeOrder(entry=entry, cache=directory / "bases", weights=made.directory, target=target, gguf=gguf)
+    order = MergeOrder(entry=made_of(made), cache=directory / "bases", weights=made.directory, target=target, gguf=gguf)
     file = target / "order.json"
     file.write_text(order.model_dump_json(), encoding="utf-8")
     log = target / "merge.log"

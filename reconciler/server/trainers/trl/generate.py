@@ -12,11 +12,13 @@ import torch
 from peft import PeftModel
 from transformers import StoppingCriteria, TextStreamer, set_seed
 
+from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import Failure
+from reconciler.server.trainers.trl.origin import source
 from reconciler.server.trainers.trl.sampler import Asked, Said
-from reconciler.server.trainers.trl.shelf import slug
-from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer
+from reconciler.server.trainers.trl.shelf import is_adapter, slug
+from reconciler.server.trainers.trl.weights import load_base, load_tokenizer
 
 _MOST_ADAPTERS = 8
 _COLDEST = 1e-4
@@ -65,8 +67,7 @@ class Models:
         if asked.threads is not None:
             torch.set_num_threads(asked.threads)
         model, tokenizer, base_alone = self._ready(asked)
-        template = Path(asked.entry.chat_template).read_text(encoding="utf-8") if asked.entry.chat_template else None
-        prompt = Dialogue(tokenizer, template, {}).prompt(asked.messages, asked.tools)
+        prompt = Dialogue(tokenizer, asked.entry.chat_template, {}).prompt(asked.messages, asked.tools)
         read = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)
         length = read["input_ids"].shape[1]
         room = asked.entry.context - length
@@ -109,7 +110,7 @@ class Models:
         """Have the model in memory, with the right adapter active, or none."""
         adapter = asked.weights if asked.weights is not None and is_adapter(asked.weights) else None
         whole = asked.weights if adapter is None else None
-        key = (asked.entry.model_dump_json(), whole)
+        key = (_loaded_by(asked.entry), whole)
         if self._held[0] != key:
             self._held, self._adapters, self._holder = (None, None, None), [], None
             model = load_base(asked.entry, asked.cache, whole).eval()
@@ -137,6 +138,11 @@ class Models:
         if len(self._adapters) > _MOST_ADAPTERS:
             model.delete_adapter(self._adapters.pop(0))
         return model
+
+
+def _loaded_by(entry: Entry) -> tuple[object, ...]:
+    """Return what of an entry says which base is in memory: fine-tunes that differ in the rest share it."""
+    return *source(entry), entry.dtype, entry.tuning == "qlora"
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:  # noqa: ANN401

@@ -46,11 +46,15 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a run brings: its method, its numbers, and how many tokens its rows have on average."""
+    """What a run brings: its method, its numbers, and how many tokens its rows have on average.
+
+    ``whole`` says that it goes on from a whole model, which no adapter can be put on.
+    """
 
     method: MethodType
     recipe: Recipe
     tokens: float
+    whole: bool = False
 
 
 def need(entry: Entry, shapes: Shapes, load: Load, *, half: bool) -> Need:
@@ -99,5 +103,7 @@ def what_would_fit(entry: Entry, shapes: Shapes, load: Load, *, half: bool, memo
     ]
     if half:
         tries += [("tuning: qlora", {"tuning": "qlora", "gradient_checkpointing": True})]
-    changed = [(words, entry.model_copy(update=change)) for words, change in tries]
+    changed = [
+        (words, entry.model_copy(update=change)) for words, change in tries if not (load.whole and "tuning" in change)
+    ]
     return [w for w, other in changed if other != entry and need(other, shapes, load, half=half).total <= memory]

@@ -18,6 +18,7 @@ from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.order import Told
+from reconciler.server.trainers.trl.shelf import is_adapter
 
 MERGED = "merged"
 """Where the whole model goes."""
@@ -55,7 +56,7 @@ def _merge(order: MergeOrder) -> None:
 
         from reconciler.server.trainers.trl.dialogue import Dialogue  # noqa: PLC0415
         from reconciler.server.trainers.trl.modelfile import modelfile  # noqa: PLC0415
-        from reconciler.server.trainers.trl.weights import is_adapter, load_base, load_tokenizer  # noqa: PLC0415
+        from reconciler.server.trainers.trl.weights import load_base, load_tokenizer  # noqa: PLC0415
 
     whole = order.entry.model_copy(update={"tuning": "full"})  # nothing is merged into four bits
     model = load_base(whole, order.cache, order.weights)
@@ -65,8 +66,7 @@ def _merge(order: MergeOrder) -> None:
         _name_base(order.target / "adapter" / "adapter_config.json", order.entry)
     model.save_pretrained(order.target / MERGED)
     tokenizer = load_tokenizer(order.entry, order.cache)
-    given = order.entry.chat_template
-    dialogue = Dialogue(tokenizer, Path(given).read_text() if given else None, {})
+    dialogue = Dialogue(tokenizer, order.entry.chat_template, {})
     tokenizer.chat_template = dialogue.template
     tokenizer.save_pretrained(order.target / MERGED)
     if order.gguf:

@@ -21,7 +21,8 @@ from reconciler.server.trainers.trl.grammar import Held, held_by
 from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.rewards import reward_function
 from reconciler.server.trainers.trl.rows import Row
-from reconciler.server.trainers.trl.weights import UNAVAILABLE, dtype_of, is_adapter, load_base
+from reconciler.server.trainers.trl.shelf import is_adapter
+from reconciler.server.trainers.trl.weights import UNAVAILABLE, dtype_of, load_base
 
 Note = Callable[[str], None]
 

@@ -15,7 +15,10 @@ from reconciler.server.trainers.trl.tracking.settings import Target
 
 
 class State(BaseModel):
-    """Where a run can go on from; what the engine keeps for it. ``tokens`` were learnt from so far."""
+    """Where a run can go on from; what the engine keeps for it. ``tokens`` were learnt from so far.
+
+    ``entry`` is what it is trained by, which the catalogue may say otherwise by the time it goes on.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -23,6 +26,7 @@ class State(BaseModel):
     total: int
     tokens: int
     micro: int
+    entry: Entry | None = None
 
 
 class Order(BaseModel):

@@ -60,7 +60,7 @@ class Shelf:
         model, _, step = name.partition(_CHECKPOINT)
         place = self.place(model)
         try:
-            card = _read(place)
+            card = read_card(place)
             number = int(step or card["final"])
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise NoWeights(f"There are no weights of {name} on this server.") from error
@@ -88,6 +88,11 @@ class Shelf:
             shutil.rmtree(place, ignore_errors=True)
 
 
+def is_adapter(weights: Path) -> bool:
+    """Whether a directory holds an adapter rather than a whole model."""
+    return (weights / "adapter_config.json").is_file()
+
+
 def step_directory(place: Path, step: int) -> Path:
     """Return where a step's weights lie."""
     return place / f"step-{step}"
@@ -112,10 +117,15 @@ def publish(checkpoint: Path, place: Path, step: int, card: dict[str, Any]) -> N
 
 def finish(place: Path, step: int) -> None:
     """Say that the model is made: its name means this step's weights."""
-    _write(place, {**_read(place), "final": step})
+    _write(place, {**read_card(place), "final": step})
 
 
-def _read(place: Path) -> dict[str, Any]:
+def read_card(place: Path) -> dict[str, Any]:
+    """Return what the directory of a model says it is.
+
+    Raises:
+        OSError, ValueError: it says nothing.
+    """
     card: dict[str, Any] = json.loads((place / _CARD).read_text(encoding="utf-8"))
     return card
 

@@ -97,8 +97,7 @@ def _rows(order: Order, tokenizer: Any, note: Callable[[str], None]) -> dict[str
         Failure: a row cannot be trained on here.
     """
     entry, effort = order.entry, order.recipe.reasoning_effort
-    template = Path(entry.chat_template).read_text(encoding="utf-8") if entry.chat_template else None
-    dialogue = Dialogue(tokenizer, template, {"reasoning_effort": effort} if effort else {})
+    dialogue = Dialogue(tokenizer, entry.chat_template, {"reasoning_effort": effort} if effort else {})
     reader = Reader(tokenizer, dialogue, entry.context, entry.answer)
     turn = {"supervised": reader.supervised, "dpo": reader.dpo, "reinforcement": reader.reinforcement}[order.method]
     train = read(order.training_file, "training_file", turn)

@@ -28,7 +28,7 @@ from reconciler.server.trainers.base import (
     TrainingFailed,
     TrainingRun,
 )
-from reconciler.server.trainers.trl import faults
+from reconciler.server.trainers.trl import faults, origin
 from reconciler.server.trainers.trl.attempt import Attempt
 from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
 from reconciler.server.trainers.trl.devices import Device, choose, find_devices
@@ -103,11 +103,6 @@ class TrlTrainer(Trainer):
     def check(self, job: Mapping[str, Any]) -> None:
         """Refuse a model that is not in the catalogue, and whatever would otherwise be passed over."""
         entry = self._trained(job["model"])
-        if job["model"].startswith("ft:"):
-            try:
-                self.shelf.find(job["model"])
-            except NoWeights as error:
-                raise JobRefused("model_not_found", str(error), "model") from error
         kind = job["method"]["type"]
         self._check_batch(job["method"][kind]["hyperparameters"]["batch_size"], entry, kind)
         if kind == "reinforcement":
@@ -124,8 +119,18 @@ class TrlTrainer(Trainer):
             )
         return entry
 
-    def _trained(self, model: str) -> Entry:
+    def _trained(self, model: str, began: Entry | None = None) -> Entry:
+        """Return what a job on a model is trained by, where it ``began`` already by the same as then."""
         entry = self._entry(model)
+        try:
+            if began is not None:
+                entry = origin.going_on(began, entry)
+            elif model.startswith("ft:"):
+                entry = origin.training_on(self.shelf.find(model), entry, lifecycle.base_of(model))
+        except NoWeights as error:
+            raise JobRefused("model_not_found", str(error), "model") from error
+        except origin.BadChain as error:
+            raise JobRefused("model_not_available", str(error), "model") from error
         if entry.resources.workers > 1 and not self._executor.spreads:
             raise JobRefused(
                 "model_not_available",
@@ -178,8 +183,10 @@ class TrlTrainer(Trainer):
     def answer(self, question: Question) -> Iterator[Piece | End]:
         """Answer from the weights."""
         try:
-            entry = self._entry(question.model)
-            weights = self.shelf.find(question.model).directory if question.model.startswith("ft:") else None
+            entry, weights = self._entry(question.model), None
+            if question.model.startswith("ft:"):
+                made = self.shelf.find(question.model)
+                entry, weights = origin.answering(made, entry), made.directory
         except JobRefused as error:
             raise AnswerRefused(error.code, error.message, error.param) from error
         except NoWeights as error:
@@ -216,19 +223,22 @@ class TrlTrainer(Trainer):
 
     def _train_on(self, device: Device, run: TrainingRun, control: Control) -> Iterator[Progress]:
         state = State.model_validate_json(run.state) if run.state else None
-        wanted = self._recipe(run, state)
-        numbers, smaller = self._fitting(wanted, run, device), False
+        entry = self._of(run, state)
+        wanted = self._recipe(run, entry, state)
+        numbers, smaller = self._fitting(wanted, run, entry, device), False
         if numbers != wanted:
             yield Note(f"Memory does not hold {wanted.micro} rows at once; it may hold {numbers.micro}.")
         if state is None and wanted.workers > 1 and wanted.batch != run.hyperparameters["batch_size"]:
             yield Note(f"{wanted.workers} workers share a batch in equal parts: batch_size is {wanted.batch} here.")
+        if state is None and (words := self._moved(run.model, entry)):
+            yield Note(words)
         silent, killed = 0, False
         while not control.stopping:
             if state is not None and state.step == state.total:
                 finish(self.shelf.place(run.output_model), state.step)
                 yield Trained(state.tokens)
                 return
-            order = self._order(run, numbers, state)
+            order = self._order(run, entry, numbers, state)
             attempt = Attempt(order, self._executor.start(order, device), again=killed)
             yield from attempt.follow(control)
             killed = attempt.killed
@@ -249,25 +259,32 @@ class TrlTrainer(Trainer):
                 case died:
                     yield Note(f"The training process {died}; it goes on from the last checkpoint.")
 
-    def _recipe(self, run: TrainingRun, state: State | None) -> Recipe:
-        numbers = recipe(run.method, run.hyperparameters, self._of(run), run.rows)
+    def _moved(self, model: str, entry: Entry) -> str | None:
+        """Say where a job goes on from a model whose base the catalogue has somewhere else by now."""
+        now = self._entry(model)
+        if origin.source(now) == origin.source(entry):
+            return None
+        return f"{model} was made on {entry.source}, and so is this: the catalogue's {now.source} is for new models."
+
+    def _recipe(self, run: TrainingRun, entry: Entry, state: State | None) -> Recipe:
+        numbers = recipe(run.method, run.hyperparameters, entry, run.rows)
         if run.method == "reinforcement" and run.rows < numbers.workers:
             words = f"{numbers.workers} workers take a prompt each a step, and the training file has {run.rows} rows."
             raise TrainingFailed("unsupported_training_data", words, "training_file")
         return numbers.holding(state.micro) if state else numbers
 
-    def _fitting(self, numbers: Recipe, run: TrainingRun, device: Device) -> Recipe:
-        entry = self._of(run)
-        return fitting(entry, Load(run.method, numbers, run.tokens / max(1, run.rows)), device, shapes_of(entry))
+    def _fitting(self, numbers: Recipe, run: TrainingRun, entry: Entry, device: Device) -> Recipe:
+        chained = run.model.startswith("ft:")
+        load = Load(run.method, numbers, run.tokens / max(1, run.rows), whole=chained and entry.tuning == "full")
+        return fitting(entry, load, device, shapes_of(entry))
 
-    def _of(self, run: TrainingRun) -> Entry:
+    def _of(self, run: TrainingRun, state: State | None) -> Entry:
         try:
-            return self._trained(run.model)
+            return self._trained(run.model, state.entry if state else None)
         except JobRefused as error:  # the catalogue changed since the job was created
             raise TrainingFailed(error.code, error.message, error.param) from error
 
-    def _order(self, run: TrainingRun, numbers: Recipe, state: State | None) -> Order:
-        entry = self._of(run)
+    def _order(self, run: TrainingRun, entry: Entry, numbers: Recipe, state: State | None) -> Order:
         parent = None
         if run.model.startswith("ft:"):
             try:

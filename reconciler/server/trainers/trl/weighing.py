@@ -6,6 +6,7 @@ import json
 import math
 import struct
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def fitting(entry: Entry, load: Load, device: Device, shapes: Shapes | None) -> 
     if shapes is None or memory is None:
         return numbers
     while True:
-        least = Load(load.method, numbers, load.tokens)
+        least = replace(load, recipe=numbers)
         needed = need(entry, shapes, least, half=half)
         if needed.total <= memory:
             return numbers

@@ -13,7 +13,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from reconciler.errors import UsageError
 from reconciler.server.trainers.trl.catalogue import Entry, local_source
 from reconciler.server.trainers.trl.faults import Failure
-from reconciler.server.trainers.trl.shelf import slug
+from reconciler.server.trainers.trl.shelf import is_adapter, slug
 
 UNAVAILABLE = "model_not_available"
 
@@ -82,11 +82,6 @@ def load_base(entry: Entry, cache: Path, weights: Path | None = None) -> Any:  #
     if entry.tuning == "qlora":
         options["quantization_config"] = _four_bits(entry)
     return AutoModelForCausalLM.from_pretrained(place, revision=revision, **options)
-
-
-def is_adapter(weights: Path) -> bool:
-    """Whether a directory holds an adapter rather than a whole model."""
-    return (weights / "adapter_config.json").is_file()
 
 
 def dtype_of(entry: Entry) -> Any:  # noqa: ANN401

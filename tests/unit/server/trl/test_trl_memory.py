@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,12 @@ def test_what_cannot_fit_says_what_would() -> None:
         "catalogue; tuning: lora with gradient_checkpointing: true in the server's catalogue; tuning: qlora in the "
         "server's catalogue; a device with 16 GiB, or a smaller model."
     )
+
+
+def test_where_a_whole_model_goes_on_no_adapter_is_offered() -> None:
+    device, ours = Device("cuda", "Small", 12 * GIB), entry(path="w/ours", tuning="full", dtype="auto")
+    with pytest.raises(TrainingFailed, match=r"What would fit: a device with 16 GiB, or a smaller model\."):
+        fitting(ours, replace(load(), whole=True), device, BILLIONS)
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,7 @@ class Runs:
         bench = Bench(self._directory, self._model, resources=resources, **changes)
         bench.trainer._executor.spreads = True  # type: ignore[misc]
         run = bench.run(method, name, **special)
-        order = bench.trainer._order(run, bench.trainer._recipe(run, None), None)
-        self._orders.append({"order": order.model_dump(mode="json"), "stop": stop})
+        self._orders.append({"order": bench.order(run).model_dump(mode="json"), "stop": stop})
 
     def start(self) -> None:
         orders = self._directory / "orders.json"

@@ -106,8 +106,12 @@ def test_a_row_that_the_model_cannot_read_is_named_by_its_line(bench: Bench) -> 
     assert "training_file, line 11: messages[0]" in caught.value.message
 
 
-def test_a_fine_tuned_model_goes_on_being_trained(bench: Bench) -> None:
+def test_a_fine_tuned_model_goes_on_being_trained_on_its_base_whatever_the_catalogue_has_by_then(
+    bench: Bench, tmp_path: Path
+) -> None:
     first = bench.train(bench.run(name="first", hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
+    (tmp_path / "other").mkdir()  # what would fail if it were loaded
+    bench = Bench(tmp_path, tmp_path / "other")
     again: dict[str, Any] = {"model": "ft:tiny:local::first", "hyperparameters": {"learning_rate_multiplier": 1e-6}}
     second = bench.train(bench.run(name="second", **again))
     assert numbers(second)[1]["train_loss"] < 0.5 * numbers(first)[1]["train_loss"]

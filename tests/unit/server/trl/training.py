@@ -143,12 +143,17 @@ class Bench:
             seen(progress, control)
         return found
 
+    def order(self, run: TrainingRun) -> Order:
+        """What its first process is told."""
+        entry = self.trainer._of(run, None)
+        return self.trainer._order(run, entry, self.trainer._recipe(run, entry, None), None)
+
 
 def order_of(directory: Path, **changes: Any) -> Order:
     """What a process is told of a run, for tests that start none."""
     bench = Bench(directory, directory, **changes)
     run = bench.run()
-    return bench.trainer._order(run, bench.trainer._recipe(run, None), None)
+    return bench.order(run)
 
 
 def numbers(progress: list[Progress]) -> dict[int, Mapping[str, float]]:
