@@ -124,7 +124,7 @@ class Worker:
 
 
 class Pace:
-    """Estimates when a run ends from how fast its steps come."""
+    """Estimates when a run ends from how fast its steps come, or came: some are heard of later, and all at once."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
@@ -134,14 +134,15 @@ class Pace:
     def finish(self, step: Step, now: float) -> float | None:
         """Return the Unix time at which training should end; None too soon after the last answer, or to know."""
         passed = self._monotonic()
+        at = passed if step.at is None else step.at
         if self._first is None:
-            self._first = (step.step, passed)
+            self._first = (step.step, at)
             return None
         if passed < self._said + _ESTIMATE_EVERY:
             return None
         self._said = passed
         first, began = self._first
-        return now + (step.total_steps - step.step) * (passed - began) / max(1, step.step - first)
+        return now + (step.total_steps - step.step) * max(0.0, at - began) / max(1, step.step - first)
 
 
 def workdir(store: Store, job_id: str) -> Path:

@@ -114,11 +114,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step was done. Names of metrics are the API's: train_loss, valid_loss, train_mean_token_accuracy, ..."""
+    """One step was done. Names of metrics are the API's: train_loss, valid_loss, train_mean_token_accuracy, ...
+
+    ``at`` is when, in Unix seconds, where it may have been long before it is heard of; None: now.
+    """
 
     step: int
     total_steps: int
     metrics: Mapping[str, float]
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

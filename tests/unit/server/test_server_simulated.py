@@ -224,3 +224,10 @@ def test_the_end_is_estimated_from_the_pace_once_a_second() -> None:
     pace = Pace(monotonic=lambda: next(passed))
     said = [pace.finish(Step(step, 11, {}), now=1000.0) for step in (1, 2, 3, 4, 6)]
     assert said == [None, 1000 + 9 * 0.5, None, 1000 + 7 * 2.0 / 3, 1000 + 5 * 3.0 / 5]
+
+
+def test_steps_that_are_heard_of_all_at_once_count_for_the_time_that_they_took() -> None:
+    heard = iter([*(number / 1000 for number in range(1000)), *(1.0 + 3.0 * number for number in range(1, 11))])
+    pace = Pace(monotonic=lambda: next(heard))
+    said = [pace.finish(Step(step, 2000, {}, at=5e8 + 3.0 * step), now=6e8) for step in range(1, 1011)]
+    assert [end for end in said if end is not None] == [6e8 + 3.0 * (2000 - step) for step in range(1001, 1011)]

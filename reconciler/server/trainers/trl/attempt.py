@@ -72,7 +72,7 @@ class Attempt:
             case "note":
                 yield Note(told.message)
             case "step":
-                yield Step(told.step, told.total, told.metrics)
+                yield Step(told.step, told.total, told.metrics, told.at)
             case "saved":
                 order = self._order
                 entry = published(order.place) or order.entry  # a cluster's process may be of a server before this one

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.trl.catalogue import Entry
@@ -63,9 +64,10 @@ class Order(BaseModel):
 
 
 class Told(BaseModel):
-    """One line from a subprocess: what happened. ``kind`` says which of the others mean something."""
+    """One line from a subprocess: what happened, and when. ``kind`` says which of the others mean something."""
 
     kind: str
+    at: float = Field(default_factory=time.time)
     message: str = ""
     step: int = 0
     total: int = 0

@@ -93,6 +93,9 @@ class Slow:
     def end(self, _: float) -> int:
         return 0
 
+    def starved(self) -> bool:
+        return False
+
     def last_words(self) -> str:
         return ""
 

@@ -81,10 +81,10 @@ class Run:
 
 
 def test_what_the_subprocess_says_is_what_happens(trainer: TrlTrainer, tmp_path: Path) -> None:
-    step = {"kind": "step", "step": 2, "total": 4, "metrics": {"train_loss": 0.5}}
+    step = {"kind": "step", "step": 2, "total": 4, "metrics": {"train_loss": 0.5}, "at": 7.0}
     found = Run(trainer, tmp_path, [[BEGAN, {"kind": "note", "message": "Hm."}, step, saved(2, 1), saved(4, 2), DONE]])
     note, stepped, first, last, trained = found.train()
-    assert (note, stepped) == (Note("Hm."), Step(2, 4, {"train_loss": 0.5}))
+    assert (note, stepped) == (Note("Hm."), Step(2, 4, {"train_loss": 0.5}, at=7.0))
     assert isinstance(first, Saved)
     assert isinstance(last, Saved)
     assert (first.epoch, last.epoch, trained) == (1, 2, Trained(40))
