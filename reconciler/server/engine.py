@@ -14,7 +14,7 @@ from collections.abc import Callable
 from reconciler.errors import StoreError
 from reconciler.server import checking, files, jobs, lease, parts, webhooks
 from reconciler.server.lease import LeaseLost
-from reconciler.server.progress import Ledger
+from reconciler.server.progress import Ledger, fit_for
 from reconciler.server.store import Store
 from reconciler.server.trainers.base import Trainer
 from reconciler.server.worker import Worker
@@ -25,12 +25,16 @@ TICK_SECONDS = 0.25
 """How often the engine looks for what other processes have asked for."""
 _RENEW_EVERY = lease.SECONDS / 4
 _SWEEP_EVERY = 3600.0
+_LOOK_ROUND_EVERY = 2.0
 _AFTER_A_FAULT = 1.0
 _CHECKED_AT_ONCE = 50
 
 
 class Engine:
-    """Trains the jobs of a store by ``trainer``, up to ``concurrency`` at once. ``clock`` gives Unix seconds."""
+    """Trains the jobs of a store that are ``trainer``'s, up to ``concurrency`` at once. ``clock`` gives Unix seconds.
+
+    Jobs of other trainers wait for a server that has theirs.
+    """
 
     def __init__(
         self, store: Store, trainer: Trainer, *, concurrency: int = 4, clock: Callable[[], float] = time.time
@@ -47,6 +51,7 @@ class Engine:
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._due: dict[str, float] = {}
+        self._left: set[str] = set()
 
     def start(self) -> None:
         """Begin to work; returns at once."""
@@ -98,6 +103,9 @@ class Engine:
             except StoreError as error:
                 log.warning("The engine waits for its database: %s", error)
                 self._stop.wait(_AFTER_A_FAULT)
+            except Exception:
+                log.exception("The engine goes on after a fault.")
+                self._stop.wait(_AFTER_A_FAULT)
             self._wake.wait(TICK_SECONDS)
 
     def _tick(self) -> None:
@@ -108,6 +116,8 @@ class Engine:
             parts.sweep(self._store, self._clock())
             files.sweep(self._store, self._clock())
             webhooks.sweep(self._store, self._clock())
+        if self._is_due("look round", _LOOK_ROUND_EVERY):
+            self._say_what_is_left(ledger)
         self._start_checking(ledger)
         self._stop_unwanted()
         self._start_waiting(ledger)
@@ -120,15 +130,26 @@ class Engine:
             if free:
                 with self._store.write() as db:
                     taken = lease.take(db, self._holder, self._clock())
-                self._ledger = Ledger(self._store, taken) if taken else None
                 if taken:
-                    with self._store.read() as db:
-                        wanted = jobs.by_status(db, "running")
-                    self.trainer.keep_only(wanted)
+                    self._ledger = self._begin(taken)
         elif self._is_due("renew", _RENEW_EVERY):
             with self._store.write(durable=False) as db:
                 lease.renew(db, self._ledger.lease, self._clock())
         return self._ledger
+
+    def _begin(self, taken: lease.Lease) -> Ledger:
+        """Settle what other processes left, before anything trains. Where that fails, the lease goes back."""
+        ledger = Ledger(self._store, taken)
+        try:
+            ledger.claimed(self.trainer)
+            with self._store.read() as db:
+                wanted = jobs.by_status(db, "running")
+            self.trainer.keep_only(wanted)
+        except Exception:
+            with self._store.write() as db:
+                lease.release(db, taken)
+            raise
+        return ledger
 
     def _let_go(self) -> None:
         """Another process trains now. What our workers still do is refused by the ledger."""
@@ -152,18 +173,30 @@ class Engine:
             if job_id not in wanted:
                 worker.stop()
 
+    def _say_what_is_left(self, ledger: Ledger) -> None:
+        """Leave jobs of other trainers alone, and say so once of each."""
+        with self._store.read() as db:
+            left = jobs.left(db, self.trainer.name)
+        for job_id, trainer in left.items():
+            if job_id not in self._left:
+                ledger.left(job_id, trainer, self._clock())
+                log.warning("%s waits for a server %s.", job_id, fit_for(trainer))
+        self._left = set(left)
+
     def _start_waiting(self, ledger: Ledger) -> None:
         """Give free places to jobs: first those that ran when their process ended, then the queue."""
         if len(self._workers) >= self._concurrency or not self._is_due("start", 0.0):
             return
         with self._store.read() as db:
-            waiting = jobs.by_status(db, "running") + jobs.queue(db, 2 * self._concurrency)
+            mine = self.trainer.name
+            waiting = jobs.taken(db, "running", mine) + jobs.queue(db, mine, 2 * self._concurrency)
         for job_id in waiting:
             if len(self._workers) >= self._concurrency or self._stop.is_set():
                 return
-            if job_id not in self._workers and (job := ledger.started(job_id, self._clock())):
-                self._workers[job_id] = Worker(ledger, self.trainer, job, self._clock, self._ended)
-                self._workers[job_id].thread.start()
+            if job_id not in self._workers and (job := ledger.started(job_id, mine, self._clock())):
+                worker = Worker(ledger, self.trainer, job, self._clock, self._ended)
+                worker.thread.start()
+                self._workers[job_id] = worker
 
     def _ended(self, fault: StoreError | None) -> None:
         """A worker is done. After a fault of the disk nothing new starts for a moment."""
@@ -176,10 +209,11 @@ class Engine:
         if self._checker is not None and self._checker.is_alive():
             return
         with self._store.read() as db:
-            new = jobs.by_status(db, "validating_files", _CHECKED_AT_ONCE)
+            new = jobs.taken(db, "validating_files", self.trainer.name, _CHECKED_AT_ONCE)
         if new:
-            self._checker = threading.Thread(target=self._check, args=(ledger, new), name="checker", daemon=True)
-            self._checker.start()
+            checker = threading.Thread(target=self._check, args=(ledger, new), name="checker", daemon=True)
+            checker.start()
+            self._checker = checker
 
     def _check(self, ledger: Ledger, new: list[str]) -> None:
         for job_id in new:
@@ -189,6 +223,9 @@ class Engine:
                 return
             except (StoreError, OSError) as error:
                 log.warning("The data of %s is checked later: %s", job_id, error)
+                self._stop.wait(_AFTER_A_FAULT)
+            except Exception:
+                log.exception("The data of %s is checked later.", job_id)
                 self._stop.wait(_AFTER_A_FAULT)
             self._wake.set()
 

@@ -17,6 +17,8 @@ KEPT_CHECKPOINTS = 3
 
 _UNFINISHED = f"status IN ({', '.join(map(repr, lifecycle.UNFINISHED))})"
 """The condition of the index of jobs that may still train, in its words: so SQLite uses it."""
+_OURS = "(trainer IS ? OR (trainer IS NULL AND state IS NULL))"
+"""The condition of jobs that a trainer may take: its own, and those of nobody's that have not begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +53,15 @@ def new_id(prefix: str) -> str:
     return prefix + "".join(secrets.choice(alphabet) for _ in range(24))
 
 
-def insert(db: sqlite3.Connection, document: Document) -> JobRow:
-    """Add a new job. A clock that was set back does not put it out of the listing's order."""
+def insert(db: sqlite3.Connection, document: Document, trainer: str | None = None) -> JobRow:
+    """Add a new job, for the trainer of this name. A clock that was set back does not put it out of the order."""
     (latest,) = db.execute(
         "SELECT json_extract(document, '$.created_at') FROM jobs ORDER BY seq DESC LIMIT 1"
     ).fetchone() or (0,)
     document = {**document, "created_at": max(document["created_at"], latest)}
     cursor = db.execute(
-        "INSERT INTO jobs (id, status, document) VALUES (?, ?, ?)",
-        (document["id"], document["status"], documents.dump(document)),
+        "INSERT INTO jobs (id, status, document, trainer) VALUES (?, ?, ?, ?)",
+        (document["id"], document["status"], documents.dump(document), trainer),
     )
     seq = cursor.lastrowid or 0
     pairs = (document["metadata"] or {}).items()
@@ -94,15 +96,40 @@ def update(db: sqlite3.Connection, job: JobRow, **shown: Any) -> Document:  # no
     return document
 
 
-def by_status(db: sqlite3.Connection, status: str, limit: int = -1) -> list[str]:
+def by_status(db: sqlite3.Connection, status: str) -> list[str]:
     """Return the ids of jobs of an unfinished status, oldest first."""
-    sql = f"SELECT id FROM jobs WHERE status = ? AND {_UNFINISHED} ORDER BY seq LIMIT ?"  # noqa: S608 - our words
-    rows = db.execute(sql, (status, limit))
-    return [job_id for (job_id,) in rows]
+    sql = f"SELECT id FROM jobs WHERE status = ? AND {_UNFINISHED} ORDER BY seq"  # noqa: S608 - our words
+    return [job_id for (job_id,) in db.execute(sql, (status,))]
 
 
-def queue(db: sqlite3.Connection, limit: int) -> list[str]:
-    """Return the ids of jobs that wait, in the order in which they get places: fair by owner.
+def taken(db: sqlite3.Connection, status: str, trainer: str, limit: int = -1) -> list[str]:
+    """Return the ids of jobs of an unfinished status that a trainer may take, oldest first."""
+    sql = f"SELECT id FROM jobs WHERE status = ? AND {_UNFINISHED} AND {_OURS} ORDER BY seq LIMIT ?"  # noqa: S608
+    return [job_id for (job_id,) in db.execute(sql, (status, trainer, limit))]
+
+
+def left(db: sqlite3.Connection, trainer: str) -> dict[str, str | None]:
+    """Return the jobs that wait for another trainer than this, by id: its name, None for one that is not known."""
+    sql = f"""
+        SELECT id, trainer FROM jobs WHERE status IN ('validating_files', 'queued', 'running') AND {_UNFINISHED}
+        AND NOT {_OURS} ORDER BY seq
+        """  # noqa: S608 - our words
+    return dict(db.execute(sql, (trainer,)).fetchall())
+
+
+def nobodys(db: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """Return the numbers of unfinished jobs that name no trainer, with what the one that began them saved."""
+    sql = f"SELECT seq, state FROM jobs WHERE {_UNFINISHED} AND trainer IS NULL AND state IS NOT NULL"  # noqa: S608
+    return db.execute(sql).fetchall()
+
+
+def claim(db: sqlite3.Connection, job: int, trainer: str) -> None:
+    """Make a job that names no trainer this one's."""
+    db.execute("UPDATE jobs SET trainer = ? WHERE seq = ? AND trainer IS NULL", (trainer, job))
+
+
+def queue(db: sqlite3.Connection, trainer: str, limit: int) -> list[str]:
+    """Return the ids of jobs that wait for a trainer, in the order in which they get places: fair by owner.
 
     An owner's n-th job comes after every job with which its own owner would have fewer in training. Among an owner's
     own, ``priority`` in the metadata comes first, then age.
@@ -111,13 +138,13 @@ def queue(db: sqlite3.Connection, limit: int) -> list[str]:
         WITH owned AS (
             SELECT id, seq, status, ifnull(json_extract(document, '$.metadata."{lifecycle.OWNER}"'), '') AS owner,
                 CAST(ifnull(json_extract(document, '$.metadata.priority'), 0) AS INTEGER) AS priority
-            FROM jobs WHERE status IN ('queued', 'running') AND {_UNFINISHED}
+            FROM jobs WHERE status IN ('queued', 'running') AND {_UNFINISHED} AND {_OURS}
         ), busy AS (SELECT owner, count(*) AS trains FROM owned WHERE status = 'running' GROUP BY owner)
         SELECT id FROM owned LEFT JOIN busy USING (owner) WHERE status = 'queued' ORDER BY
             row_number() OVER (PARTITION BY owner ORDER BY priority DESC, seq) + ifnull(trains, 0), seq
         LIMIT ?
         """  # noqa: S608 - our words
-    return [job_id for (job_id,) in db.execute(sql, (limit,))]
+    return [job_id for (job_id,) in db.execute(sql, (trainer, limit))]
 
 
 def count_unfinished(db: sqlite3.Connection) -> int:

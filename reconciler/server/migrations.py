@@ -148,6 +148,14 @@ MIGRATIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             """,
         ),
     ),
+    (
+        "0005-trainers",
+        (
+            # Whose job it is: another trainer can neither go on with it nor make what it was accepted for. NULL is
+            # a job from before this was noted.
+            "ALTER TABLE jobs ADD COLUMN trainer TEXT",
+        ),
+    ),
 )
 
 

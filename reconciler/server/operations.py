@@ -50,7 +50,7 @@ def create_job(store: Store, trainer: Trainer, body: CreateJob, *, now: float, m
                 code="rate_limit_exceeded",
                 headers={"Retry-After": "30"},
             )
-        job = jobs.insert(db, document)
+        job = jobs.insert(db, document, trainer.name)
         jobs.add_event(db, job.seq, f"Created fine-tuning job: {job.id}", now=now)
         names = [document["training_file"], *filter(None, [document["validation_file"]])]
         jobs.add_event(db, job.seq, f"Validating files: {', '.join(names)}", now=now)

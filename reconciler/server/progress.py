@@ -16,7 +16,7 @@ from reconciler.server import documents, files, jobs, lifecycle
 from reconciler.server.jobs import JobRow
 from reconciler.server.lease import Lease, check
 from reconciler.server.store import Store
-from reconciler.server.trainers.base import Note, Saved, Step, is_reported
+from reconciler.server.trainers.base import Note, Saved, Step, Trainer, is_reported
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,26 @@ class Ledger:
             jobs.update(db, job, **{**document, "status": lifecycle.advance(job.status, "queued")})
             jobs.add_event(db, job.seq, "Files validated, moving job to queued state", now=now)
 
-    def started(self, job_id: str, now: float) -> JobRow | None:
+    def claimed(self, trainer: Trainer) -> None:
+        """Make jobs that name no trainer this one's, where it can go on with what was saved of them."""
+        with self.store.write(durable=False) as db:
+            check(db, self.lease)
+            for seq, state in jobs.nobodys(db):
+                if trainer.reads(state):
+                    jobs.claim(db, seq, trainer.name)
+
+    def left(self, job_id: str, trainer: str | None, now: float) -> None:
+        """Say, once, that a job waits for another trainer."""
+        with self._job(job_id, "validating_files", "queued", "running") as (db, job):
+            words = f"This job waits for a server {fit_for(trainer)}."
+            if job is not None and not jobs.has_event(db, job.seq, words):
+                jobs.add_event(db, job.seq, words, now=now, level="warn")
+
+    def started(self, job_id: str, trainer: str, now: float) -> JobRow | None:
         """Make a queued job run, or go on with one that ran when its process ended; None if it must not run."""
         with self._job(job_id, "queued", "running") as (db, job):
+            if job is not None:
+                jobs.claim(db, job.seq, trainer)
             if job is not None and job.status == "queued":
                 jobs.update(db, job, status=lifecycle.advance(job.status, "running"))
                 words = "Fine-tuning job resumed" if job.state else "Fine-tuning job started"
@@ -138,6 +155,11 @@ class Ledger:
             check(db, self.lease)
             job = jobs.get(db, job_id)
             yield db, job if job is not None and job.status in statuses else None
+
+
+def fit_for(trainer: str | None) -> str:
+    """Say which server can train a job, after the word: by its trainer's name, None for one that is not known."""
+    return f"that trains with {trainer}" if trainer else "with the trainer that began it"
 
 
 def output_model(job: JobRow) -> str:

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import StoreError
@@ -76,7 +77,7 @@ class Worker:
 
     def _train(self) -> None:
         try:
-            run = training_run(self._ledger.store, self._job)
+            run = self._run()
             with translated(self._ledger.store.directory):
                 run.workdir.mkdir(parents=True, exist_ok=True)
             for progress in self._trainer.train(run, self._control):
@@ -92,6 +93,13 @@ class Worker:
             log.exception("The trainer of %s broke.", self._job.id)
             self._fail("server_error", f"The trainer broke: {type(error).__name__}.", None)
         self._tidy()
+
+    def _run(self) -> TrainingRun:
+        run = training_run(self._ledger.store, self._job)
+        if run.state is None or self._trainer.reads(run.state):
+            return run
+        self._record(Note("What was saved of this job cannot be read by this server, so its training begins anew."))
+        return replace(run, state=None)
 
     def _record(self, progress: Progress) -> bool:
         """Write what happened; return whether training is to go on."""

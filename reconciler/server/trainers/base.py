@@ -201,10 +201,12 @@ class TrainerOptions:
 class Trainer(ABC):
     """Turns runs into models. Several runs may be in progress at once, each in a thread of its own.
 
-    ``tracks`` says whether it tells a job's integrations, each by the job's id.
+    ``tracks`` says whether it tells a job's integrations, each by the job's id. ``name`` is the one it was found by: a
+    job that one trainer accepted is trained by no other.
     """
 
     tracks: ClassVar[bool] = False
+    name: str = ""
 
     @classmethod
     @abstractmethod
@@ -237,6 +239,10 @@ class Trainer(ABC):
             JobRefused: something that it asks for cannot be had.
         """
 
+    def reads(self, state: bytes) -> bool:  # noqa: ARG002 - most have one form of state
+        """Whether training can go on from what a Saved carried; where not, the job begins anew."""
+        return True
+
     @abstractmethod
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train, yielding what happens; return when the model is made, or once asked to stop.
@@ -248,7 +254,7 @@ class Trainer(ABC):
         """
 
     def keep_only(self, job_ids: Collection[str]) -> None:  # noqa: B027 - most have nothing that outlives them
-        """End whatever still trains for a job other than these; said once, before the first run."""
+        """End whatever still trains for a job other than these; said before the first run."""
 
     def answer(self, question: Question) -> Iterator[Piece | End]:
         """Answer a question to a base, or to a model or checkpoint that was made here; the last is its end.
@@ -277,4 +283,6 @@ def load_trainer(name: str, options: TrainerOptions) -> Trainer:
     if name not in found:
         raise UsageError(f"There is no trainer {name!r}.", hint=f"Installed: {', '.join(sorted(found)) or 'none'}.")
     kind: type[Trainer] = found[name].load()
-    return kind.start(options)
+    trainer = kind.start(options)
+    trainer.name = name
+    return trainer

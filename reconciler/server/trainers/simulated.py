@@ -64,6 +64,10 @@ class SimulatedTrainer(Trainer):
             raise UsageError("The simulated trainer's runs are shown nowhere.", hint="--track goes with --trainer trl.")
         return cls(speed=options.speed)
 
+    def reads(self, state: bytes) -> bool:
+        """It is the number of a step."""
+        return state.isdigit()
+
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Yield every reported step, and a checkpoint at the end of each epoch or when asked to stop."""
         base = base_of(run.model)

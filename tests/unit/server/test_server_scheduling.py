@@ -107,7 +107,7 @@ def test_a_stale_holder_cannot_write_progress(store: Store, client: TestClient) 
         lambda: stale.stepped(job_id, step, now=0, finish=None),
         lambda: stale.saved(job_id, Saved(1, {}, b"", epoch=1), now=0),
         lambda: stale.noted(job_id, Note("hello"), 0),
-        lambda: stale.started(job_id, 0),
+        lambda: stale.started(job_id, "", 0),
         lambda: stale.failed(job_id, {"code": "x", "message": "x", "param": None}, now=0),
     ]
     for write in writes:
@@ -203,8 +203,8 @@ def test_places_are_shared_fairly_by_owner_and_in_an_owners_own_order(store: Sto
             document = {"id": f"{owner or 'nobody'}{number}", "status": "queued", "created_at": 1, "metadata": metadata}
             jobs.insert(db, document)
         db.execute("UPDATE jobs SET status = 'running' WHERE id = 'b3'")
-        assert jobs.queue(db, 10) == ["a2", "nobody4", "c5", "a0", "c6", "b7", "a1"]
-        assert jobs.queue(db, 2) == ["a2", "nobody4"]
+        assert jobs.queue(db, "", 10) == ["a2", "nobody4", "c5", "a0", "c6", "b7", "a1"]
+        assert jobs.queue(db, "", 2) == ["a2", "nobody4"]
 
 
 def test_a_long_run_keeps_about_five_hundred_steps(engines: Engines, serve: Serve, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from reconciler.api.types import Grader, TextSimilarityGrader
 from reconciler.errors import MissingExtra, UsageError
@@ -206,6 +206,14 @@ class TrlTrainer(Trainer):
     def keep_only(self, job_ids: Collection[str]) -> None:
         """End what a cluster still trains for other jobs."""
         self._executor.keep_only(job_ids)
+
+    def reads(self, state: bytes) -> bool:
+        """Whether it is a state of ours, of this version."""
+        try:
+            State.model_validate_json(state)
+        except ValidationError:
+            return False
+        return True
 
     def train(self, run: TrainingRun, control: Control) -> Iterator[Progress]:
         """Train in a process of its own, on a device of its own where there are GPUs.

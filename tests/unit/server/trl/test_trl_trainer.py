@@ -23,6 +23,7 @@ from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Resources
 from reconciler.server.trainers.trl.devices import GIB, Device
 from reconciler.server.trainers.trl.executor import LocalExecutor
+from reconciler.server.trainers.trl.order import State
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
@@ -78,6 +79,12 @@ class Run:
             training_file=Path("t"), training_sha256="a", validation_file=None, validation_sha256="", rows=8,
             tokens=800, workdir=self.workdir, state=state,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", [b"30", b"", b"\xff", b'{"step":1,"total":4,"tokens":10}'])
+def test_what_another_trainer_saved_is_not_read(trainer: TrlTrainer, state: bytes) -> None:
+    assert trainer.reads(State(step=1, total=4, tokens=10, micro=1).model_dump_json().encode())
+    assert not trainer.reads(state)
 
 
 def test_what_the_subprocess_says_is_what_happens(trainer: TrlTrainer, tmp_path: Path) -> None:
