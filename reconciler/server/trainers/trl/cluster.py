@@ -11,6 +11,7 @@ import hashlib
 import importlib.util
 import os
 import socket
+import threading
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -33,6 +34,8 @@ _PING_EVERY = 1.0
 _WAITS = 5.0
 _KNOCK = 5.0
 _FREED = 15.0
+_ASKED = "asked"
+"""The kind of the first line: when it was said tells the files of a job's attempts apart."""
 _LOST = -9
 
 
@@ -58,6 +61,8 @@ class RayExecutor:
 
         self._ray = ray
         self._stays = address is not None
+        self._closing = threading.Event()
+        self._ending: dict[str, threading.Thread] = {}
         try:
             ray.init(
                 address or "local",
@@ -81,6 +86,8 @@ class RayExecutor:
 
     def start(self, order: Order, device: Device) -> RayProcess:  # noqa: ARG002
         """Find the job's actor, or what it said before it ended, or else start one."""
+        if (ending := self._ending.get(order.job_id)) is not None:
+            ending.join()
         file = told_file(order.workdir)
         actor = self._find(order.job_id)
         heard = order.state.step if order.state else -1
@@ -89,7 +96,7 @@ class RayExecutor:
             return RayProcess(self._ray, None, file, stays=self._stays, heard=heard, several=several)
         asked = self._asked(order.entry.resources)
         if actor is None:
-            file.touch()
+            file.write_text(f"{Told(kind=_ASKED).model_dump_json(exclude_defaults=True)}\n", encoding="utf-8")
             actor = self._actor(order.job_id, asked)
         threads = None if order.threads is None else asked.cpus
         entry = order.entry.model_copy(update={"resources": asked})
@@ -122,18 +129,29 @@ class RayExecutor:
             return None
 
     def keep_only(self, job_ids: Collection[str]) -> None:
-        """Kill the actors of other jobs: they were cancelled or paused while no server ran."""
+        """End the actors of other jobs, in threads: they were cancelled or paused while no server ran."""
         with contextlib.suppress(self._ray.exceptions.RayError):  # they end by themselves, only later
-            others = [name for name in self._ray.util.list_named_actors() if name not in job_ids]
-            actors = [actor for name in others if (actor := self._find(name)) is not None]
-            if actors:
-                going = [actor.give_up.remote() for actor in actors]
-                self._ray.wait(going, num_returns=len(going), timeout=_FREED)
-            for actor in actors:
-                self._ray.kill(actor)
+            for name in self._ray.util.list_named_actors():
+                if name not in job_ids and (actor := self._find(name)) is not None:
+                    self._ending[name] = threading.Thread(target=self._end, args=(actor,), daemon=True)
+                    self._ending[name].start()
+
+    def _end(self, actor: Any) -> None:  # noqa: ANN401
+        """Kill an actor once it has let go of its workers; where the server ends first, the next one does."""
+        with contextlib.suppress(self._ray.exceptions.RayError):
+            going = [actor.give_up.remote()]
+            deadline = time.monotonic() + _FREED
+            while going and time.monotonic() < deadline:
+                _, going = self._ray.wait(going, timeout=0.5)
+                if going and self._closing.is_set():
+                    return
+            self._ray.kill(actor)
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
+        self._closing.set()
+        for thread in self._ending.values():
+            thread.join()
         self._ray.shutdown()
 
 
@@ -180,6 +198,7 @@ class RayProcess:
         self._wish = wish
         self._several = several
         self._read = 0
+        self._first = _first(file)
         self._end: Told | None = None
         self._lost = actor is None
         self._left = self._starved = False
@@ -204,7 +223,7 @@ class RayProcess:
         return self._waiting()
 
     def _line(self) -> bytes | None:
-        """Return the next whole line of the file, but those of checkpoints that are known."""
+        """Return the next whole line of the file; of its first, and of checkpoints that are known, there is none."""
         try:
             with self._file.open("rb") as file:
                 file.seek(self._read)
@@ -218,7 +237,8 @@ class RayProcess:
         if told.kind == ENDED:
             self._end = told
             return None
-        return b"" if told.kind == "saved" and told.step <= self._heard else line
+        known = told.kind == _ASKED or (told.kind == "saved" and told.step <= self._heard)
+        return b"" if known else line
 
     def _is_there(self) -> bool:
         """Whether its node answers, or may still: one that waits for a place does not yet."""
@@ -252,7 +272,10 @@ class RayProcess:
         return self._left
 
     def end(self, patience: float = 0) -> int:  # noqa: ARG002 - what has ended has said so
-        """Kill the actor, and with it the process, and wait until its name is free."""
+        """Kill the actor, and with it the process, and wait until its name is free.
+
+        Where another server has begun anew meanwhile, the file is its own.
+        """
         if self._left:
             return 0
         if self._actor is not None:
@@ -260,7 +283,8 @@ class RayProcess:
                 self._ray.wait([self._actor.give_up.remote()], timeout=_FREED)
             self._ray.kill(self._actor)
             self._wait_until_gone()
-        self._file.unlink(missing_ok=True)
+        if _first(self._file) == self._first:
+            self._file.unlink(missing_ok=True)
         return self._end.step if self._end is not None else _LOST
 
     def _wait_until_gone(self) -> None:
@@ -281,3 +305,12 @@ class RayProcess:
     def last_words(self) -> str:
         """Return what it printed last."""
         return self._end.message if self._end is not None else ""
+
+
+def _first(file: Path) -> bytes:
+    """Return the first line of a file; none of one that is gone."""
+    try:
+        with file.open("rb") as opened:
+            return opened.readline()
+    except FileNotFoundError:
+        return b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -79,12 +80,20 @@ class FakeCluster(FakeRay):
         self.made: list[dict[str, Any]] = []
         self.ordered: list[Order] = []
         self.actor.train = SimpleNamespace(remote=self._train)
+        self.util = SimpleNamespace(list_named_actors=lambda: [each["name"] for each in self.made])
         monkeypatch.setitem(sys.modules, "ray", self)
         monkeypatch.setattr("importlib.util.find_spec", lambda _: self)
 
     def _train(self, order: str, _: Any) -> None:
         self.asked.append("train")
         self.ordered.append(Order.model_validate_json(order))
+
+    def wait(self, refs: list[Any], timeout: float, **_: Any) -> tuple[list[Any], list[Any]]:
+        time.sleep(min(timeout, 0.01))
+        return super().wait(refs, timeout)
+
+    def shutdown(self) -> None:
+        self.asked.append("shutdown")
 
     def init(self, *_: Any, **__: Any) -> None:
         self.ordered.clear()
@@ -100,6 +109,7 @@ class FakeCluster(FakeRay):
     def remote(self, _: type) -> Any:
         def options(**given: Any) -> Any:
             self.made.append(given)
+            self.state = "waiting"
             return SimpleNamespace(remote=lambda: self.actor)
 
         return SimpleNamespace(options=options)
@@ -234,6 +244,42 @@ def test_a_job_that_ended_while_no_server_ran_is_only_heard(joined: FakeCluster,
     say(order.workdir / "told.jsonl", {"kind": "done"}, ENDED)
     assert heard(RayExecutor(tmp_path, "auto").start(order, CLUSTER)) == ["done"]
     assert (joined.made, joined.ordered) == ([], [])
+
+
+def test_what_others_left_is_ended_without_holding_up_the_server_and_before_it_is_begun_anew(
+    joined: FakeCluster, tmp_path: Path
+) -> None:
+    order = order_of(tmp_path)
+    RayExecutor(tmp_path, "auto").start(order, CLUSTER)
+    again = RayExecutor(tmp_path, "auto")
+    again.keep_only(())
+    assert joined.state == "waiting"  # for what it was asked
+    joined.state = "alive"
+    (order.workdir / "told.jsonl").unlink()
+    again.start(order, CLUSTER)
+    assert (joined.asked.count("give_up"), len(joined.made), len(joined.ordered)) == (1, 2, 1)
+
+
+def test_a_server_that_ends_waits_for_nobody(joined: FakeCluster, tmp_path: Path) -> None:
+    RayExecutor(tmp_path, "auto").start(order_of(tmp_path), CLUSTER)
+    again = RayExecutor(tmp_path, "auto")
+    again.keep_only(())
+    again.close()
+    assert (joined.state, joined.asked[-1]) == ("waiting", "shutdown")
+
+
+def test_what_another_server_has_begun_anew_is_left_to_it(joined: FakeCluster, tmp_path: Path) -> None:
+    order = order_of(tmp_path)
+    file = order.workdir / "told.jsonl"
+    ours = RayExecutor(tmp_path, "auto").start(order, CLUSTER)
+    assert ours.hear(0) == b""
+    joined.state = "dead"
+    file.unlink()
+    theirs = RayExecutor(tmp_path, "auto").start(order, CLUSTER)
+    ours.end()
+    assert file.exists()
+    theirs.end()
+    assert not file.exists()
 
 
 def test_a_job_gets_a_gpu_where_nodes_with_some_have_joined_after_the_server(
