@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, model_validator
 
 from reconciler.api.types import MethodType
 from reconciler.errors import UsageError
@@ -17,6 +18,7 @@ from reconciler.server.settings_file import read_settings
 
 FILE = "models.yaml"
 """What a catalogue is called in the server's directory."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _RATES: Mapping[MethodType, float] = {"supervised": 1e-4, "dpo": 1e-5, "reinforcement": 2e-5}
 
 Rate = Annotated[float, Field(gt=0, le=1)]
@@ -101,7 +103,7 @@ class Entry(_Strict):
         if len(given) != 1:
             raise ValueError(f"needs exactly one of hub, path and package, not {' and '.join(given) or 'none'}")
         if self.hub and not self.revision:
-            raise ValueError("hub needs a revision (a commit of the model's repository): what is trained must not move")
+            raise ValueError("hub needs a revision, a commit's 40 hex digits: what is trained must not move")
         if self.revision and not self.hub:
             raise ValueError("revision belongs to hub")
         return self
@@ -118,8 +120,18 @@ class Entry(_Strict):
         return f"{self.hub}@{self.revision}" if self.hub else self.package or Path(self.path or "").name
 
 
+def _pinned(entry: Entry) -> Entry:
+    """Refuse a branch or a tag. Cards of models that were made by one are read all the same."""
+    if entry.revision and not _COMMIT.fullmatch(entry.revision):
+        raise ValueError(
+            f"revision {entry.revision!a} is no commit, and a branch or a tag may move: give the 40 hex digits that "
+            f"'hf models info {entry.hub}' shows as sha"
+        )
+    return entry
+
+
 class _File(_Strict):
-    models: Annotated[dict[str, Entry], Field(min_length=1)]
+    models: Annotated[dict[str, Annotated[Entry, AfterValidator(_pinned)]], Field(min_length=1)]
 
 
 class Catalogue:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from reconciler.errors import UsageError
 from reconciler.server.trainers.trl.catalogue import Entry, local_source
 from reconciler.server.trainers.trl.faults import Failure
+from reconciler.server.trainers.trl.once import made_once
 from reconciler.server.trainers.trl.shelf import is_adapter, slug
 
 UNAVAILABLE = "model_not_available"
@@ -37,9 +36,7 @@ def base_directory(entry: Entry, cache: Path) -> tuple[str, str | None]:
         return str(source), None
     facts = source.stat()
     target = cache / slug(f"{source.name}:{facts.st_size}:{facts.st_mtime_ns}")
-    if not target.is_dir():
-        _convert(source, target)
-    return str(target), None
+    return str(made_once(target, lambda part: _convert(source, part))), None
 
 
 def _convert(source: Path, target: Path) -> None:
@@ -51,15 +48,8 @@ def _convert(source: Path, target: Path) -> None:
             delattr(model, name)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
-    part.mkdir(parents=True)
-    try:
-        model.save_pretrained(part)
-        AutoTokenizer.from_pretrained(source.parent, **given).save_pretrained(part)
-        if not target.is_dir():
-            part.rename(target)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    model.save_pretrained(target)
+    AutoTokenizer.from_pretrained(source.parent, **given).save_pretrained(target)
 
 
 def load_tokenizer(entry: Entry, cache: Path) -> Any:  # noqa: ANN401 - transformers is not typed
@@ -97,7 +87,7 @@ def _four_bits(entry: Entry) -> Any:  # noqa: ANN401
     from transformers import BitsAndBytesConfig  # noqa: PLC0415
 
     if not torch.cuda.is_available() or find_spec("bitsandbytes") is None:
-        raise Failure(UNAVAILABLE, "tuning: qlora needs an NVIDIA GPU and the package bitsandbytes.", "model")
+        raise Failure(UNAVAILABLE, "tuning: qlora needs an NVIDIA GPU and bitsandbytes here.", "model")
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
