@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -54,6 +55,43 @@ def test_the_training_container_serves_to_all_who_have_the_key_not_as_root() -> 
     given = command.make_context(words[0], words[1:]).params
     assert (given["trainer"], given["host"]) == ("trl", "0.0.0.0")
     assert re.findall(r"^USER (\d+):", text, re.MULTILINE) == ["10001"]
+
+
+@pytest.mark.parametrize(
+    ("index", "has"),
+    [("", True), ("https://wheels.example.com/whl/cu130", True), ("https://wheels.example.com/whl/cpu", False)],
+)
+def test_the_training_container_has_four_bits_where_it_is_built_for_cuda(index: str, has: bool) -> None:
+    text = (ROOT / "deploy" / "Containerfile.train").read_text(encoding="utf-8")
+    found = re.search(
+        r"^RUN (extras=.*?)\\\n +&& \S+/pip install [^\n]*\"\.\[\$extras\]\"", text, re.MULTILINE | re.DOTALL
+    )
+    assert found is not None
+    script = found[1].replace("\\\n", " ") + " && echo $extras"
+    done = subprocess.run(
+        ["sh", "-c", script], env={"TORCH_INDEX": index}, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ("qlora" in done.stdout.strip().split(",")) == has
+
+
+def test_the_recipe_for_slurm_gives_the_key_to_the_server_alone(tmp_path: Path) -> None:
+    guide = (ROOT / "docs" / "ray.md").read_text(encoding="utf-8")
+    found = re.search(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```$", guide, re.MULTILINE | re.DOTALL)
+    assert found is not None
+    log = tmp_path / "log"
+    for name in ("ray", "srun", "reconciler"):
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name}, $RECONCILER_API_KEY, $*" >> {log}\n')
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "reconciler.key").write_text("sesame\n")
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "SLURM_NNODES": "2"}
+    script = found[1].replace("source /shared/venv/bin/activate\n", "") + "wait\n"
+    subprocess.run(["bash", "-c", script], env=environment, check=True, timeout=60)
+    said = {name: (key, words) for name, key, words in (line.split(", ", 2) for line in log.read_text().splitlines())}
+    assert {name: key for name, (key, _) in said.items()} == {"ray": "", "srun": "", "reconciler": "sesame"}
+    words = shlex.split(said["reconciler"][1])
+    command = cli.get_command(click.Context(cli), words[0])
+    assert command is not None
+    assert command.make_context(words[0], words[1:]).params["host"] == "0.0.0.0"
 
 
 @pytest.mark.parametrize("well", [True, False])

@@ -49,6 +49,7 @@ class RayExecutor:
 
     places = None
     spreads = True
+    no_four_bits = None
     here = ENVIRONMENT
 
     def __init__(self, directory: Path, address: str | None) -> None:

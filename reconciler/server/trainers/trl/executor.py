@@ -6,6 +6,7 @@ things and tells things line by line.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
@@ -58,6 +59,10 @@ class Executor(Protocol):
         """Whether a run may have several workers."""
 
     @property
+    def no_four_bits(self) -> str | None:
+        """What is lacking here for ``tuning: qlora``; None where nothing is, or nobody knows before."""
+
+    @property
     def where(self) -> str:
         """What runs are computed on, for people."""
 
@@ -86,6 +91,7 @@ class LocalExecutor:
         self._launcher = launcher
         self.places = self._pool.places
         self.spreads = False
+        self.no_four_bits = _lacking(devices[0])
         self.where = ", ".join(map(str, devices))
         self.here = {**ENVIRONMENT, **visible(devices[:1])}
 
@@ -102,6 +108,14 @@ class LocalExecutor:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def _lacking(device: Device) -> str | None:
+    if device.kind != "cuda":
+        return f"an NVIDIA GPU, and this server has {device.label}"
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "bitsandbytes: pip install 'finetune-reconciler[train,qlora]'"
+    return None
 
 
 def visible(devices: Sequence[Device]) -> Mapping[str, str]:

@@ -139,6 +139,13 @@ class TrlTrainer(Trainer):
                 "model's entry in its catalogue.",
                 "model",
             )
+        if entry.tuning == "qlora" and (lacking := self._executor.no_four_bits):
+            raise JobRefused(
+                "model_not_available",
+                f"The model {lifecycle.base_of(model)!a} is trained by tuning: qlora, which needs {lacking}. Or say "
+                "tuning: lora in the model's entry in the server's catalogue.",
+                "model",
+            )
         return entry
 
     def _check_batch(self, size: int | str, entry: Entry, kind: str) -> None:

@@ -264,6 +264,32 @@ def test_a_model_of_several_workers_is_refused_where_there_is_one_machine(tmp_pa
     assert (caught.value.code, caught.value.param) == ("model_not_available", "model")
 
 
+@pytest.mark.parametrize(
+    ("kind", "installed", "words"),
+    [
+        ("cpu", True, "needs an NVIDIA GPU, and this server has cpu. Or say tuning: lora"),
+        ("mps", True, "needs an NVIDIA GPU, and this server has mps"),
+        ("cuda", False, r"needs bitsandbytes: pip install 'finetune-reconciler\[train,qlora\]'"),
+        ("cuda", True, None),
+    ],
+)
+def test_four_bits_are_refused_where_this_machine_cannot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, installed: bool, words: str | None
+) -> None:
+    place = tmp_path / "packages"
+    (place / "bitsandbytes").mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [str(place)] if installed else [])
+    executor = LocalExecutor([Device(kind, "D", GIB)], FAKE)
+    catalogue = Catalogue({"tiny": Entry(path="x", tuning="qlora")})
+    trainer = TrlTrainer(tmp_path, catalogue, Graders(), executor, threads=1)
+    if words is None:
+        trainer.check(job())
+        return
+    with pytest.raises(JobRefused, match=f"'tiny' is trained by tuning: qlora, which {words}") as caught:
+        trainer.check(job())
+    assert (caught.value.code, caught.value.param) == ("model_not_available", "model")
+
+
 def test_a_batch_that_workers_cannot_share_is_refused_with_one_that_they_can(tmp_path: Path) -> None:
     trainer = shared(tmp_path, spreads=True)
     trainer.check(job("tiny", "dpo", {"batch_size": 12}))
