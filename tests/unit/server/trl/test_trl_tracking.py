@@ -31,7 +31,7 @@ class WandbLibrary:
         self.api = SimpleNamespace(api_key=key)
         self.began: list[dict[str, Any]] = []
         self.steps: list[tuple[int, dict[str, float]]] = []
-        self.finished = 0
+        self.finished: list[int] = []
         self._fault = fault
         self.Settings = SimpleNamespace
 
@@ -44,18 +44,20 @@ class WandbLibrary:
     def _log(self, numbers: dict[str, float], step: int) -> None:
         self.steps.append((step, numbers))
 
-    def _finish(self) -> None:
-        self.finished += 1
+    def _finish(self, exit_code: int) -> None:
+        self.finished.append(exit_code)
 
 
-def told(wandb: WandbLibrary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+def told(
+    wandb: WandbLibrary, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, status: Status = "finished"
+) -> list[str]:
     """Track a run of one step; return the notes."""
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     notes: list[str] = []
     tracker = Tracker([Wandb(PLACE, RUN, tmp_path)], notes.append)
     tracker.show(3, {"train_loss": 0.5})
-    tracker.finish("finished")
+    tracker.finish(status)
     return notes
 
 
@@ -64,9 +66,19 @@ def test_a_run_is_shown_where_the_job_says(monkeypatch: pytest.MonkeyPatch, tmp_
     notes = told(wandb, monkeypatch, tmp_path)
     (began,) = wandb.began
     assert [began[name] for name in ("project", "entity", "name", "tags")] == ["p", "acme", "n", ["a"]]
-    assert (began["id"], began["mode"], began["config"]) == ("ftjob-x", "online", RUN.settings)
-    assert (wandb.steps, wandb.finished) == ([(3, {"train_loss": 0.5})], 1)
+    assert (began["id"], began["mode"]) == ("ftjob-x", "online")
+    assert began["config"] == {**RUN.settings, "metadata": {"reconciler.name": "triage"}}
+    assert wandb.steps == [(3, {"train_loss": 0.5})]
     assert notes == ["Weights & Biases shows this run: https://wandb.example/run"]
+
+
+@pytest.mark.parametrize(("status", "code"), [("finished", 0), ("failed", 1), ("killed", 0)])
+def test_a_run_that_failed_is_shown_as_that(
+    status: Status, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    wandb = WandbLibrary(key="k")
+    told(wandb, monkeypatch, tmp_path, status)
+    assert wandb.finished == [code]
 
 
 def test_without_a_key_a_run_is_kept_for_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

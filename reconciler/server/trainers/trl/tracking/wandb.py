@@ -37,7 +37,7 @@ class Wandb:
             name=self._place.get("name"),
             tags=self._place.get("tags"),
             id=self._job.job_id,
-            config=dict(self._job.settings),
+            config={**self._job.settings, "metadata": dict(self._job.metadata)},
             dir=str(self._directory),
             mode=mode,
             resume="allow" if mode == "online" else None,
@@ -55,6 +55,6 @@ class Wandb:
         for shown in steps:
             self._run.log(dict(shown.metrics), step=shown.step)
 
-    def finish(self, status: Status) -> None:  # noqa: ARG002 - a run that is not resumed is finished there
-        """Send what is left."""
-        self._run.finish()
+    def finish(self, status: Status) -> None:
+        """Send what is left. There a run has failed or not: one that was stopped has not."""
+        self._run.finish(exit_code=1 if status == "failed" else 0)
