@@ -1,6 +1,7 @@
 """A disposable cache in ``.reconciler/``: what costs time to learn again, and nothing that matters.
 
-It may be deleted, damaged or read-only at any time; every answer of this program stays the same without it.
+It may be deleted, damaged or read-only at any time; every answer of this program stays the same without it. Only a run
+that was killed before the server listed its jobs leaves more here: see ``reconciler/observe/made.py``.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
 from reconciler.cache import Cache
 from reconciler.errors import StalePlan, UnsafePlan
+from reconciler.observe.made import Made
 from reconciler.observe.read import observe
 from reconciler.observe.state import Observed
 from reconciler.plan.model import Plan
@@ -34,7 +35,8 @@ class Reconciler:
 
     ``server`` is what plans call the server; ``now`` gives Unix seconds; ``root`` is the repository's, None where plans
     need not count the rows of changed data. Without ``words`` the old files that diffs compare with are not looked up;
-    without ``access`` nobody asks who may use models: that costs a request for every model that specs share.
+    without ``access`` nobody asks who may use models: that costs a request for every model that specs share. ``made``
+    remembers what a list may not show yet.
     """
 
     client: Client
@@ -48,6 +50,7 @@ class Reconciler:
     root: Path | None = None
     words: bool = True
     access: bool = True
+    made: Made | None = None
 
     async def look(self) -> View:
         """Observe the server and plan."""
@@ -68,6 +71,7 @@ class Reconciler:
             self.desired,
             cache=self.cache,
             now=self.now,
+            made=self.made,
             take_over=self.options.take_over,
             shared=shared if self.access else (),
             root=self.root,

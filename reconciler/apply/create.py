@@ -44,7 +44,9 @@ async def create(world: World, change: Change) -> Outcome:
         if proves_nothing_happened(error):
             raise
         job = await _look(world, ownership, error)
+        world.made.add(job.id)
     else:
+        world.made.add(job.id)
         await _verify(world, job, body, ownership)
     world.follower.job(change.name, job.status)
     return Outcome(change, "done", job_id=job.id)
@@ -128,32 +130,46 @@ async def _undo(world: World, job: Job) -> str:
     return "it was cancelled at once."
 
 
-async def _once_listed(world: World, ownership: Ownership, ours: str) -> dict[str, Job]:
-    """List the jobs of an ownership as soon as a job of it is among them, or its listing has had time enough."""
-    deadline = world.clock() + world.visible_within
+async def _once_listed(world: World, ownership: Ownership, ours: str, deadline: float) -> dict[str, Job]:
+    """List the jobs of an ownership as soon as a job of it is among them, or its listing has had time enough.
+
+    Raises:
+        ApiError: the jobs could not be listed, at the end of that time either.
+    """
     pause = 0.1
     while True:
         began = world.clock()
-        jobs = {job.id: job for job in await owned(world, ownership)}
-        if ours in jobs or began >= deadline:
-            return jobs
+        late = began >= deadline
+        try:
+            jobs = {job.id: job for job in await owned(world, ownership)}
+            if ours in jobs or late:
+                return jobs
+        except ApiError:
+            if late:
+                raise
         await world.sleep(pause)
         pause = min(pause * 2, 5.0)
 
 
-async def resolve_duplicate(world: World, outcome: Outcome) -> Outcome:
+async def resolve_duplicate(world: World, outcome: Outcome, deadline: float) -> Outcome:
     """After a create, settle with a racing reconciler that made a job of the same attempt: the older one stays.
 
     Both sides follow the same rule, so exactly one job stays. Each decides only once the listing shows its own job: one
-    that lags would show neither side the other. A listing that cannot be read changes nothing: the next run sees both
-    jobs and cancels one.
+    that lags would show neither side the other. That is waited for until ``deadline``, whatever has failed, since who
+    looks next would take what is not listed for what does not exist. After an error nothing is cancelled, and a listing
+    that cannot be read changes nothing: the next run sees both jobs and cancels one.
     """
     change, ours = outcome.change, outcome.job_id or ""
     ownership = Ownership(world.owner, change.name, change.revision or "", change.attempt or 1)
     try:
-        jobs = await _once_listed(world, ownership, ours)
+        jobs = await _once_listed(world, ownership, ours, deadline)
         keeper = _keeper(jobs.values())
-        if keeper is None or ours not in jobs:
+        if ours not in jobs:
+            world.follower.note(
+                f"{change.name}: no list shows {ours} after {world.visible_within:.0f} s. Another run now may make it "
+                f"again: let the server's lag in reconciler.yaml be what its lists need."
+            )
+        if keeper is None or ours not in jobs or world.run.failed:
             return outcome
         for job in jobs.values():
             # Ours and theirs: a rival may have looked before our job was there, and think that it was alone.

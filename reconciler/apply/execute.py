@@ -88,14 +88,14 @@ async def _attempt(world: World, change: Change) -> Outcome:
 
 
 async def _settle(world: World, outcomes: dict[Change, Outcome]) -> None:
-    """Resolve duplicates of racing reconcilers among the jobs just created; after an error that is the next run's."""
+    """Wait until the jobs just created are listed, and resolve duplicates of racing reconcilers among them."""
+    deadline = world.clock() + world.visible_within
 
     async def one(outcome: Outcome) -> None:
-        outcomes[outcome.change] = await resolve_duplicate(world, outcome)
+        outcomes[outcome.change] = await resolve_duplicate(world, outcome, deadline)
 
-    if not world.run.failed:
-        created = [o for o in outcomes.values() if o.result == "done"]
-        await concurrently(one, created, limit=world.concurrency)
+    created = [o for o in outcomes.values() if o.result == "done"]
+    await concurrently(one, created, limit=world.concurrency)
 
 
 async def _resume(world: World, change: Change) -> Outcome:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from reconciler.api.types import CreateJob, Job, Page
 from reconciler.apply.model import Outcome, Result
+from reconciler.observe.made import Made
 from reconciler.plan.model import Action, Change
 from reconciler.spec.desired import DataFile, Desired
 
@@ -110,7 +111,7 @@ class World:
     """The server, the files, the clock, and who is told: made anew for every command or tick.
 
     ``lag`` is how long, in seconds, the server's listing may be behind a create; ``clock`` is monotonic, in seconds;
-    ``proven`` says that this server is known to keep metadata.
+    ``proven`` says that this server is known to keep metadata; ``made`` is told of every job that is made.
     """
 
     api: JobsApi
@@ -124,6 +125,7 @@ class World:
     proven: bool = False
     concurrency: int = 8
     run: Run = field(default_factory=Run)
+    made: Made = field(default_factory=Made)
 
     @property
     def visible_within(self) -> float:

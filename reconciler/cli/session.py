@@ -24,6 +24,7 @@ from reconciler.cli.say import in_json, logged, warn
 from reconciler.cli.secrets import SECRETS
 from reconciler.cli.terminal import Terminal
 from reconciler.loop import Reconciler
+from reconciler.observe.made import Made
 from reconciler.observe.read import observe
 from reconciler.observe.state import Observed
 from reconciler.plan.planner import Options
@@ -78,7 +79,8 @@ def owner_of(where: Where) -> str:
 class Session:
     """One command's specs, owner and open connection.
 
-    ``server`` is the base URL, or ``local``; ``progress`` is entered by commands that take long.
+    ``server`` is the base URL, or ``local``; ``progress`` is entered by commands that take long; ``made`` remembers the
+    jobs that were made.
     """
 
     repository: Repository
@@ -87,6 +89,7 @@ class Session:
     client: Client
     cache: Cache
     progress: Progress
+    made: Made
 
     @property
     def afterwards(self) -> str:
@@ -103,6 +106,7 @@ class Session:
             self.repository.desired,
             cache=self.cache,
             now=time.time,
+            made=self.made,
             take_over=take_over,
         )
 
@@ -118,6 +122,7 @@ class Session:
             self.cache,
             time.time,
             self.repository.root,
+            made=self.made,
         )
 
     def world(self, observed: Observed, concurrency: int) -> World:
@@ -133,6 +138,7 @@ class Session:
             lag=self.client.server.lag,
             proven=bool(observed.jobs),
             concurrency=concurrency,
+            made=self.made,
         )
 
     def poll(self) -> Poll:
@@ -170,7 +176,7 @@ async def connect(
         SECRETS.add([server.key or ""])
         client = await stack.enter_async_context(make(server))
         name = LOCAL if isinstance(choice, Local) else server.base_url
-        yield Session(repository, owner, name, client, cache, shown)
+        yield Session(repository, owner, name, client, cache, shown, Made.on(server, owner, cache))
 
 
 def owner_for(where: Where, repository: Repository, choice: Server | Local) -> str:

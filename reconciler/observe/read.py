@@ -12,6 +12,7 @@ from reconciler.api.types import Checkpoint, Job, Permission
 from reconciler.cache import Cache
 from reconciler.errors import NotFound, PermanentError, Unsupported
 from reconciler.observe.listing import list_jobs
+from reconciler.observe.made import Made
 from reconciler.observe.memory import FIELDS, Reading, pack, unpack
 from reconciler.observe.ownership import refusal
 from reconciler.observe.rows import Pair, changed_rows
@@ -31,6 +32,7 @@ async def observe(  # noqa: PLR0913 - what is read is the caller's to say
     *,
     cache: Cache,
     now: Callable[[], float],
+    made: Made | None = None,
     take_over: Sequence[str] = (),
     shared: Collection[str] = (),
     root: Path | None = None,
@@ -38,10 +40,10 @@ async def observe(  # noqa: PLR0913 - what is read is the caller's to say
 ) -> Observed:
     """Read our jobs, the jobs to adopt, and the checkpoints and files that planning will ask about.
 
-    ``now`` gives Unix seconds. ``take_over`` names owners whose jobs may count too. ``shared`` names the specs whose
-    models' permissions are read too. With the repository's ``root``, the rows of changed data are counted; without
-    ``files`` not even the old files are looked up, and diffs know them by their ids alone. Nothing on the server is
-    changed.
+    ``now`` gives Unix seconds. ``made`` remembers jobs that a list may not show yet; they count. ``take_over`` names
+    owners whose jobs may count too. ``shared`` names the specs whose models' permissions are read too. With the
+    repository's ``root``, the rows of changed data are counted; without ``files`` not even the old files are looked up,
+    and diffs know them by their ids alone. Nothing on the server is changed.
 
     Raises:
         UnreliableListing: the list of jobs contradicts itself.
@@ -49,6 +51,8 @@ async def observe(  # noqa: PLR0913 - what is read is the caller's to say
     """
     reading = await list_jobs(client, owner, cache=cache, now=now)
     ours = _readable(reading)
+    if made is not None:
+        ours |= await made.unlisted(client, owner, reading.rows.keys())
     names = [other for other in dict.fromkeys(take_over) if other != owner]
     others = [await list_jobs(client, other, cache=cache, now=now) for other in names]
     adopted, refused = await _adopted(client, desired, ours, _Claims(owner, take_over), cache)

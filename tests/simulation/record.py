@@ -45,6 +45,7 @@ class Run:
     ``looked`` is when its newest listing began, ``heard`` when it sent its last request; ``failed`` when it first
     reported an error; ``killed`` when it was ended from outside. ``sent`` holds the creates that may have had their
     effect; ``retry_limits`` are those of every version of the specs, by name; ``desired`` is what its clone says.
+    ``known`` holds the jobs that it was told it has made; runs share it where one remembers what the other did.
     """
 
     number: int
@@ -59,6 +60,7 @@ class Run:
     policy: Policy = field(default_factory=Policy)
     sent: Counter[Ownership] = field(default_factory=Counter)
     made: set[str] = field(default_factory=set)
+    known: set[str] = field(default_factory=set)
     cancelling: set[str] = field(default_factory=set)
 
 
@@ -102,6 +104,11 @@ class Record:
             "what a listing showed is not created again",
             holds=not any(owner_of(j) == own for j in plain),
             words=f"run {run.number} made {job.id} although its listing had {own}",
+        )
+        self.check(
+            "what one has made one does not make again",
+            holds=not any(owner_of(j) == own and j.id in run.known for j in same),
+            words=f"run {run.number} made {job.id} although it knew that it had made {own} before",
         )
         self.check(
             "what succeeded is not trained again",
@@ -208,6 +215,10 @@ class Record:
             holds=error is None or isinstance(error, ReconcilerError),
             words=f"run {run.number} ended in {error!r}",
         )
+        late = [job_id for job_id in run.made if self.server.job(job_id).shown > self.server.clock()]
+        if run.killed is None and run.made:
+            words = f"run {run.number} ended before a list had {late}"
+            self.check("what a run has made is listed when it ends", holds=not late, words=words)
         if run.killed is not None:
             words = f"run {run.number} was killed at {run.killed}, and sent something at {run.heard}"
             self.check("the dead send nothing", holds=run.heard <= run.killed, words=words)

@@ -20,6 +20,7 @@ from reconciler.api.types import CreateJob, Job, Page
 from reconciler.apply.collect import Heap, find_garbage
 from reconciler.apply.permissions import Granted
 from reconciler.apply.world import Run
+from reconciler.cache import Cache
 from reconciler.errors import ApiError, TransientError
 from reconciler.observe.ownership import OWNER
 from reconciler.observe.state import Observed
@@ -33,7 +34,7 @@ from .faults import Fault
 from .rules import OURS, owner_of
 from .schedule import Result, play, result_of
 from .server import Course, Quirks
-from .specs import write_files
+from .specs import Want, write_files
 from .world import Machine, Manner, Parts, Town
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,35 @@ def test_four_reconcilers_at_once_on_a_lagging_list_leave_one_job_a_spec(first: 
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             kept = runner.run(_race(seed, files, tmp_path))
         assert sorted(kept.values()) == [1, 1, 1]
+
+
+async def _killed_while_waiting(machine: Machine, root: Path) -> tuple[int, list[str]]:
+    """End a run while it waits for its job to be listed, and run again at once.
+
+    Return how many jobs were made, and what became of them.
+    """
+    town = Town(random.Random(1), write_files(root), root, Quirks(lag=10.0), Policy())
+    town.server.course, town.server.late = (lambda: Course(queued=0, trains=3600)), lambda: 1.0
+    town.repository.versions.append({"ant": Want()})
+    try:
+        async with asyncio.timeout(5):
+            await town.reconcile(machine, Manner())
+    except TimeoutError:
+        pass
+    assert (town.kills, len(town.record.ours())) == (1, 1)
+    await town.reconcile(machine, Manner())
+    await asyncio.sleep(town.quirks.lag)
+    await town.reconcile(machine, Manner())
+    assert town.record.broken == []
+    return len(town.record.ours()), [job.status for job in town.record.ours() if job.live]
+
+
+@pytest.mark.parametrize(("machine", "made"), [(Machine(), 1), (Machine(Cache(None)), 2)], ids=["cache", "no cache"])
+def test_a_run_killed_before_its_job_is_listed_leaves_one_job_and_with_a_cache_buys_no_second(
+    machine: Machine, made: int, tmp_path: Path
+) -> None:
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        assert runner.run(_killed_while_waiting(machine, tmp_path)) == (made, ["running"])
 
 
 class Repeats(Client):

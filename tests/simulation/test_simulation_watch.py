@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -379,6 +380,37 @@ def test_what_a_server_refuses_is_tried_ever_less_often(play: Callable[..., Town
         watching.edit(ant=Want(retry_limit=1))
         await asyncio.sleep(3)
         assert tries[-1] > 4 * 3600
+        await watching.end()
+
+    play(story)
+
+
+def refusing(town: Town, seed: int) -> None:
+    """Let the server refuse every create with this seed."""
+    create = town.server.create
+
+    def refuse(body: Mapping[str, Any], **facts: bool) -> LiveJob:
+        if body["seed"] == seed:
+            raise Refused(400, "invalid_request", "Not this one.")
+        return create(body, **facts)
+
+    town.server.create = refuse  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("promised", [10.0, 0.0])
+def test_what_a_list_does_not_show_yet_is_not_bought_again_while_another_create_fails(
+    play: Callable[..., Town], promised: float
+) -> None:
+    async def story(town: Town) -> None:
+        town.server.quirks = replace(town.server.quirks, lag=10.0)
+        town.server.late = lambda: 1.0
+        town.quirks = replace(town.quirks, lag=promised)
+        refusing(town, seed=7)
+        town.repository.versions.append({"ant": Want(), "bad": Want(seed=7)})
+        watching = begin(town)
+        await asyncio.sleep(600)
+        assert statuses(town, "ant") == ["running"]
+        assert watching.said("create bad failed") == 1
         await watching.end()
 
     play(story)

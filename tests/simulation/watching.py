@@ -13,6 +13,7 @@ from reconciler.api.client import Client
 from reconciler.apply.follow import View
 from reconciler.apply.world import World
 from reconciler.loop import Reconciler
+from reconciler.observe.made import Made
 from reconciler.observe.state import Observed
 from reconciler.plan.model import Plan
 from reconciler.spec.config import Config
@@ -57,18 +58,21 @@ class Bench:
     wire: Wire
     machine: Machine
     manner: Manner
+    made: Made = field(default_factory=Made)
 
     def reconciler(self, repository: Repository) -> Reconciler:
         town = self.town
         town.runs += 1
         limits = [{name: want.retry_limit for name, want in specs.items()} for specs in town.repository.versions]
         recreates = town.policy.on_cancelled == "recreate"
-        self.wire.run = Run(town.runs, limits, recreates, desired=repository.desired, policy=town.policy)
-        made = town._reconciler(self.client, self.machine, self.manner, repository.desired)
+        self.wire.run = Run(
+            town.runs, limits, recreates, desired=repository.desired, policy=town.policy, known=self.machine.known
+        )
+        made = town._reconciler(self.client, self.machine, self.manner, repository.desired, self.made)
         return replace(made, options=replace(made.options, empty=repository.empty))
 
     def world(self, repository: Repository, observed: Observed) -> World:
-        reconciler = self.town._reconciler(self.client, self.machine, self.manner, repository.desired)
+        reconciler = self.town._reconciler(self.client, self.machine, self.manner, repository.desired, self.made)
         view = View(Plan.of("", "", []), observed)
         return self.town._world(self.wire.run, self.client, reconciler, view, self.manner)
 
@@ -140,7 +144,7 @@ def begin(
     voice = Voice(write)
     files = Files(town)
     asking = Asking(voice, auto=auto, pose=questions.append if interactive else None, clock=town.loop.time)
-    bench = Bench(town, client, wire, machine, manner or Manner())
+    bench = Bench(town, client, wire, machine, manner or Manner(), town.parts.made(machine.cache))
     watch = Watch(
         files, bench, terms or Terms(Level.APPLY), asking, voice, clock=town.loop.time, chance=town.chance.random
     )

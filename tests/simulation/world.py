@@ -23,6 +23,7 @@ from reconciler.apply.world import Run as Tries
 from reconciler.cache import Cache
 from reconciler.errors import ReconcilerError
 from reconciler.loop import Reconciler, run_once
+from reconciler.observe.made import Made
 from reconciler.observe.ownership import NAME, OWNER, REVISION
 from reconciler.plan.model import Plan
 from reconciler.plan.planner import Options
@@ -96,6 +97,7 @@ class Parts:
     collect: Callable[[Client, Heap], Awaitable[Sequence[Collected]]] = collect
     access: Callable[..., Awaitable[Sequence[Granted]]] = apply_access
     reads: Callable[[Desired], Desired] = lambda spec: spec
+    made: Callable[[Cache], Made] = Made
 
 
 REAL = Parts()
@@ -106,11 +108,18 @@ class Machine:
     """Where somebody reconciles from.
 
     Its clock is ahead by ``skew`` seconds, its cache is its own, and it sends what may be repeated ``attempts`` times.
+    ``known`` holds the jobs that were made from it, as far as it was told.
     """
 
     cache: Cache = field(default_factory=MemoryCache)
     skew: float = 0.0
     attempts: int = 6
+    known: set[str] = field(default_factory=set)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether one run knows what those before it did."""
+        return isinstance(self.cache, MemoryCache)
 
 
 @dataclass(frozen=True)
@@ -178,6 +187,8 @@ class Town:
         limits = [{name: want.retry_limit for name, want in specs.items()} for specs in self.repository.versions]
         recreates = self.policy.on_cancelled == "recreate"
         run = Run(self.runs, limits, recreates, desired=self._clone(manner), policy=self.policy)
+        if machine.remembers:
+            run.known = machine.known
 
         def kill() -> None:
             self.kills += 1
@@ -204,7 +215,7 @@ class Town:
 
     async def _command(self, run: Run, wire: Wire, machine: Machine, manner: Manner) -> None:
         async with self._client(wire, machine) as client:
-            reconciler = self._reconciler(client, machine, manner, run.desired)
+            reconciler = self._reconciler(client, machine, manner, run.desired, self.parts.made(machine.cache))
             async with asyncio.timeout(TOO_LONG):
                 if manner.collects is not None:
                     await self._collect(client, reconciler, manner, manner.collects)
@@ -236,7 +247,8 @@ class Town:
         """Plan, and change nothing."""
         run = Run(0, [])
         async with self._client(Wire(self.server, self.record, run, self.faults, self.chance), machine) as client:
-            return await self._reconciler(client, machine, Manner(), self.desired).look()
+            made = self.parts.made(machine.cache)
+            return await self._reconciler(client, machine, Manner(), self.desired, made).look()
 
     def _client(self, wire: Wire, machine: Machine) -> Client:
         address = Address("sim", BASE, "key", lag=self.quirks.lag)
@@ -252,9 +264,12 @@ class Town:
         versions = self.repository.versions
         return resolve(versions[max(0, len(versions) - 1 - manner.behind)], self.files)
 
-    def _reconciler(self, client: Client, machine: Machine, manner: Manner, desired: Sequence[Desired]) -> Reconciler:
+    def _reconciler(
+        self, client: Client, machine: Machine, manner: Manner, desired: Sequence[Desired], made: Made
+    ) -> Reconciler:
         desired = tuple(map(self.parts.reads, desired))
-        return Reconciler(client, BASE, OURS, desired, self.policy, manner.options, machine.cache, client.clock)
+        options, cache = manner.options, machine.cache
+        return Reconciler(client, BASE, OURS, desired, self.policy, options, cache, client.clock, made=made)
 
     def _world(self, run: Run, client: Client, reconciler: Reconciler, view: View, manner: Manner) -> World:
         return World(
@@ -269,6 +284,7 @@ class Town:
             proven=bool(view.observed.jobs),
             concurrency=manner.concurrency,
             run=self.parts.tries(results=Results(run, self.server)),
+            made=reconciler.made or Made(),
         )
 
     # People beside them

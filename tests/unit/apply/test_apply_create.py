@@ -299,7 +299,7 @@ async def test_both_sides_of_a_race_keep_the_same_job(created_at: int) -> None:
 @pytest.mark.parametrize(
     "faults",
     [
-        {"list": [Fault("before", ServerFault("down", status=503))]},
+        {"list": [Fault("before", ServerFault("down", status=503))] * 99},
         {"cancel": [Fault("before", ServerFault("down", status=503))]},
     ],
 )
@@ -351,6 +351,57 @@ async def test_a_job_of_ours_that_is_never_listed_is_left_to_the_next_run() -> N
     assert (outcome.result, outcome.job_id) == ("done", "ftjob-2")
     assert 20 < scene.time.now < 40
     assert scene.server.sent("cancel") == []
+    assert "triage: no list shows ftjob-2 after 20 s" in scene.told.notes[-1]
+
+
+def refused(scene: Scene, name: str) -> None:
+    """Let the server refuse the create of one name."""
+
+    def refuse(body: CreateJob) -> None:
+        if (body.metadata or {})["reconciler.name"] == name:
+            raise InvalidRequest("not this one", status=400)
+
+    scene.server.on_create = refuse
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_what_was_made_is_listed_before_the_run_ends_though_another_create_failed(concurrency: int) -> None:
+    scene = Scene([spec("ant"), spec("bad")])
+    scene.server.lag = 30
+    refused(scene, "bad")
+    for _ in range(3):
+        outcomes = await execute(scene.world(concurrency=concurrency), (await scene.look()).plan)
+        assert outcomes[-1].result == "failed"
+    assert [name for _, name in scene.server.sent("create")].count("ant") == 1
+
+
+async def test_after_an_error_the_job_of_a_race_is_waited_for_and_none_is_cancelled() -> None:
+    scene = Scene([spec("triage"), spec("zoo")])
+    scene.server.lag = 30
+    refused(scene, "zoo")
+    fails = scene.server.on_create
+    rival(scene, created_at=-5)
+    beside = scene.server.on_create
+
+    def both(body: CreateJob) -> None:
+        fails(body)
+        beside(body)
+
+    scene.server.on_create = both
+    await applied(scene)
+    assert len(scene.server.live("triage")) == 2
+    assert scene.time.now >= 30
+    assert scene.server.sent("cancel") == []
+
+
+async def test_a_list_that_fails_for_a_while_is_asked_again_until_it_shows_what_was_made() -> None:
+    scene = Scene([spec()])
+    rival(scene, created_at=-5)
+    scene.server.lag = 5
+    scene.server.faults["list"] = [Fault("before", ServerFault("down", status=503))] * 4
+    (outcome,) = await applied(scene)
+    assert outcome.job_id == "ftjob-0"
+    assert scene.server.live("triage") == ["ftjob-0"]
 
 
 async def test_a_rivals_job_found_after_an_unknown_outcome_is_not_judged_by_our_body() -> None:

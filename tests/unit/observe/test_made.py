@@ -1,0 +1,73 @@
+"""What was made from here counts before a list shows it, and is forgotten once one has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fleet import NOW, OURS, Fleet, Live
+
+from reconciler.cache import Cache
+from reconciler.errors import ServerFault
+from reconciler.observe.made import Made
+from reconciler.observe.read import observe
+
+HIDDEN = Live("new", NOW, "queued", visible=NOW + 10)
+
+
+async def ids(fleet: Fleet, made: Made, cache: Cache | None = None) -> list[str]:
+    fleet.calls.clear()
+    async with fleet.client() as client:
+        observed = await observe(client, OURS, [], cache=cache or Cache(None), now=lambda: fleet.now, made=made)
+    return [job.id for job in observed.jobs]
+
+
+async def test_a_job_that_was_made_and_is_not_listed_is_retrieved_until_it_is() -> None:
+    fleet, made = Fleet(Live("old", NOW - 100), HIDDEN), Made()
+    made.add("new")
+    for _ in range(2):
+        assert await ids(fleet, made) == ["old", "new"]
+        assert fleet.calls == ["list", "/new"]
+    fleet.now += 20
+    assert await ids(fleet, made) == ["old", "new"]
+    assert fleet.calls == ["list"]
+    fleet.jobs = fleet.jobs[:1]
+    assert await ids(fleet, made) == ["old"]
+
+
+async def test_a_cache_remembers_it_over_a_run_that_was_killed(tmp_path: Path) -> None:
+    fleet, cache = Fleet(HIDDEN), Cache(tmp_path / "cache.db")
+    async with fleet.client() as client:
+        server = client.server
+    Made.on(server, OURS, cache).add("new")
+    assert await ids(fleet, Made.on(server, "somebody/else", cache), cache) == []
+    for _ in range(3):
+        assert await ids(fleet, Made.on(server, OURS, cache), cache) == ["new"]
+    fleet.now += 20
+    assert await ids(fleet, Made.on(server, OURS, cache), cache) == ["new"]
+    fleet.jobs = []
+    assert await ids(fleet, Made.on(server, OURS, Cache(tmp_path / "cache.db"))) == []
+
+
+@pytest.mark.parametrize("job", [None, replace(HIDDEN, owner=None), replace(HIDDEN, revision="?")])
+async def test_one_that_is_gone_or_lost_its_metadata_is_forgotten(job: Live | None) -> None:
+    fleet, made = Fleet(*([job] if job else [])), Made()
+    made.add("new")
+    assert await ids(fleet, made) == []
+    assert await ids(fleet, made) == []
+    assert fleet.calls == ["list"]
+
+
+async def test_one_that_cannot_be_retrieved_fails_the_observation_and_is_kept() -> None:
+    class Failing(Fleet):
+        def answer(self, body: dict[str, Any], status: int = 200) -> httpx.Response:
+            return super().answer(body, 500 if self.calls[-1] == "/new" else status)
+
+    made = Made()
+    made.add("new")
+    with pytest.raises(ServerFault):
+        await ids(Failing(HIDDEN), made)
+    assert await ids(Fleet(HIDDEN), made) == ["new"]
