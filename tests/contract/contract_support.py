@@ -38,6 +38,11 @@ models:
     generations: 2
     lora: {{rank: 8}}
     learning_rate: {{supervised: 0.01, dpo: 0.01, reinforcement: 0.01}}
+  thinker: {{path: {path}, chat_template: thinker.jinja, reasoning_effort: true}}
+"""
+THINKER = """
+{%- if reasoning_effort %}Think with {{ reasoning_effort }} effort.{% endif %}
+{%- for message in messages %}{{ message.content }}{% endfor %}
 """
 T = TypeVar("T")
 
@@ -50,6 +55,7 @@ def running_server(directory: Path, *, speed: float = 20.0, tiny: Path | None = 
     """
     if tiny is not None:
         (directory / "models.yaml").write_text(CATALOGUE.format(path=tiny))
+        (directory / "thinker.jinja").write_text(THINKER)
     log = directory / "contract.log"
     command = [sys.executable, "-c", PROGRAM, str(directory), KEY, str(speed), "trl" if tiny else "simulated"]
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}

@@ -318,6 +318,20 @@ def test_a_stream_says_what_the_whole_answer_says(walk: Walk) -> None:
 
 
 @only_real
+def test_a_model_that_reads_it_is_asked_to_think_harder(walk: Walk) -> None:
+    completions = walk.work.client.chat.completions
+    given: dict[str, Any] = {"model": "thinker", "messages": asked(5), "max_completion_tokens": 1}
+    usual, harder = completions.create(**given).usage, completions.create(**given, reasoning_effort="high").usage
+    assert usual is not None
+    assert harder is not None
+    assert harder.prompt_tokens > usual.prompt_tokens, "the template says it to the model"
+    for model, effort in (("tiny", "high"), ("thinker", "minimal")):
+        with pytest.raises(openai.BadRequestError) as refused:
+            completions.create(**given | {"model": model, "reasoning_effort": effort})
+        assert refused.value.param == "reasoning_effort"
+
+
+@only_real
 def test_a_model_that_learnt_to_calls_the_tool(walk: Walk) -> None:
     given: dict[str, Any] = {"model": walk.model(), "messages": asked(5), "temperature": 0, "tools": [TOOL]}
     completions = walk.work.client.chat.completions

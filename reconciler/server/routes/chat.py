@@ -57,6 +57,7 @@ def question(body: ChatRequest) -> Question:
         stop=body.stop or (),
         seed=body.seed,
         response_format=body.response_format.model_dump(by_alias=True) if body.response_format else None,
+        reasoning_effort=body.reasoning_effort,
     )
 
 

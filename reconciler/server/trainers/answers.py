@@ -13,7 +13,8 @@ Reason = Literal["stop", "length", "tool_calls"]
 class Question:
     """What is asked of which model. Messages and tools are in the API's form; ``most`` is in tokens, None for no limit.
 
-    A ``temperature`` of 0 always takes the likeliest token. ``response_format`` is the API's, None for any text.
+    A ``temperature`` of 0 always takes the likeliest token. ``response_format`` is the API's, None for any text;
+    ``reasoning_effort`` is how hard to think, None for as the model does by itself.
     """
 
     model: str
@@ -25,6 +26,7 @@ class Question:
     stop: Sequence[str] = ()
     seed: int | None = None
     response_format: Mapping[str, Any] | None = None
+    reasoning_effort: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

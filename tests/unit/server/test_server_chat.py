@@ -92,8 +92,10 @@ def test_tools_are_called(ask: Any, stream: bool) -> None:
 def test_what_is_asked_reaches_the_trainer(ask: Any) -> None:
     parrot = Parrot(End("stop", 1, 0))
     ask(parrot)(max_completion_tokens=7, temperature=0, top_p=0.5, stop="x", seed=3, tools=[{"type": "function"}])
+    ask(parrot)(reasoning_effort="high")
     assert parrot.asked == [
         Question("gpt-4.1-mini", HELLO, [{"type": "function"}], 7, 0, 0.5, ["x"], 3),
+        Question("gpt-4.1-mini", HELLO, [], reasoning_effort="high"),
     ]
 
 

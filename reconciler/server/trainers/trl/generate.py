@@ -18,6 +18,7 @@ from reconciler.server.trainers.trl.faults import Failure
 from reconciler.server.trainers.trl.origin import source
 from reconciler.server.trainers.trl.sampler import Asked, Said
 from reconciler.server.trainers.trl.shelf import is_adapter, slug
+from reconciler.server.trainers.trl.template import EFFORT, effort_refused
 from reconciler.server.trainers.trl.weights import load_base, load_tokenizer
 
 _MOST_ADAPTERS = 8
@@ -61,13 +62,17 @@ class Models:
         """Answer one question; return how the answer ended.
 
         Raises:
-            Failure: the weights cannot be loaded, or the question is too long.
+            Failure: the weights cannot be loaded, the question is too long, or the model knows nothing of an effort.
             Unsupported: the model cannot read the messages.
         """
         if asked.threads is not None:
             torch.set_num_threads(asked.threads)
         model, tokenizer, base_alone = self._ready(asked)
-        prompt = Dialogue(tokenizer, asked.entry.chat_template, {}).prompt(asked.messages, asked.tools)
+        effort = asked.reasoning_effort
+        dialogue = Dialogue(tokenizer, asked.entry.chat_template, {EFFORT: effort} if effort else {})
+        if words := effort_refused(effort, asked.entry, dialogue.template):
+            raise Failure("unsupported_parameter", words, EFFORT)
+        prompt = dialogue.prompt(asked.messages, asked.tools)
         read = tokenizer(prompt, add_special_tokens=False, return_tensors="pt").to(model.device)
         length = read["input_ids"].shape[1]
         room = asked.entry.context - length

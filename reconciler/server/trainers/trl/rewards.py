@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from reconciler.api.types import Grader
+from reconciler.api.types import Grader, PythonGrader
 from reconciler.server.graders.case import Case
-from reconciler.server.graders.grading import Graded, Graders
+from reconciler.server.graders.grading import Graded, Graders, parts
 from reconciler.server.graders.settings import from_environment
 from reconciler.server.trainers.trl.dialogue import calls_in
 from reconciler.server.trainers.trl.faults import Failure
@@ -23,7 +23,8 @@ def reward_function(grader: Mapping[str, Any], note: Callable[[str], None]) -> C
     """Return the function that TRL calls with answers and the rows that they answer.
 
     An answer that cannot be graded gets 0, as the API has it. Where the grader itself failed the answer gets no
-    reward, and is left out of the comparison; the first such fault of a kind is noted.
+    reward, and is left out of the comparison; the first such fault of a kind is noted, and so is an ``image_tag``,
+    which says nothing to this server.
 
     Raises:
         Failure: raised by the function where the grader failed for every answer.
@@ -31,6 +32,12 @@ def reward_function(grader: Mapping[str, Any], note: Callable[[str], None]) -> C
     graders = Graders(from_environment(os.environ))
     parsed: Grader = TypeAdapter(Grader).validate_python(grader)
     noted: set[str] = set()
+    for _, each in parts(parsed):
+        if isinstance(each, PythonGrader) and each.image_tag is not None:
+            note(
+                f"The python grader {each.name} runs with the Python and the packages that are installed here: its "
+                f"image_tag {each.image_tag} is not used."
+            )
 
     def reward(completions: Sequence[str], item: Sequence[str], **_: object) -> list[float | None]:
         cases = []

@@ -43,6 +43,7 @@ class Asked(BaseModel):
     seed: int | None
     threads: int | None
     grammar: str | None = None
+    reasoning_effort: str | None = None
 
 
 class Said(BaseModel):
@@ -96,6 +97,7 @@ class Sampler:
             seed=question.seed,
             threads=self._threads,
             grammar=grammar,
+            reasoning_effort=question.reasoning_effort,
         )
         with self._turn() as child:
             child.tell(asked.model_dump_json())

@@ -16,9 +16,10 @@ from typing import Any
 from reconciler.server.trainers.trl import metrics
 from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
-from reconciler.server.trainers.trl.faults import failure_of
+from reconciler.server.trainers.trl.faults import Failure, failure_of
 from reconciler.server.trainers.trl.order import Order, Told
 from reconciler.server.trainers.trl.rows import Reader, Row, read
+from reconciler.server.trainers.trl.template import EFFORT, effort_refused
 from reconciler.server.trainers.trl.tracking.service import Status
 from reconciler.server.trainers.trl.tracking.tracker import Tracker, services
 
@@ -94,10 +95,12 @@ def _rows(order: Order, tokenizer: Any, note: Callable[[str], None]) -> dict[str
     """Read both files.
 
     Raises:
-        Failure: a row cannot be trained on here.
+        Failure: a row cannot be trained on here, or the model's template knows nothing of an effort.
     """
     entry, effort = order.entry, order.recipe.reasoning_effort
-    dialogue = Dialogue(tokenizer, entry.chat_template, {"reasoning_effort": effort} if effort else {})
+    dialogue = Dialogue(tokenizer, entry.chat_template, {EFFORT: effort} if effort else {})
+    if words := effort_refused(effort, entry, dialogue.template):
+        raise Failure("unsupported_parameter", words, f"method.{order.method}.hyperparameters.{EFFORT}")
     reader = Reader(tokenizer, dialogue, entry.context, entry.answer)
     turn = {"supervised": reader.supervised, "dpo": reader.dpo, "reinforcement": reader.reinforcement}[order.method]
     train = read(order.training_file, "training_file", turn)

@@ -39,6 +39,7 @@ from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 from reconciler.server.trainers.trl.sampler import Sampler
 from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish
+from reconciler.server.trainers.trl.template import EFFORT, effort_refused, known
 from reconciler.server.trainers.trl.tracking.settings import Target, parse
 from reconciler.server.trainers.trl.weighing import fitting, shapes_of
 
@@ -106,7 +107,7 @@ class TrlTrainer(Trainer):
         kind = job["method"]["type"]
         self._check_batch(job["method"][kind]["hyperparameters"]["batch_size"], entry, kind)
         if kind == "reinforcement":
-            self._check_reinforcement(job["method"][kind], entry)
+            self._check_reinforcement(job["method"][kind], entry, validated=bool(job["validation_file"]))
 
     def _entry(self, model: str) -> Entry:
         base = lifecycle.base_of(model)
@@ -159,19 +160,22 @@ class TrlTrainer(Trainer):
                 f"method.{kind}.hyperparameters.batch_size",
             )
 
-    def _check_reinforcement(self, settings: Mapping[str, Any], entry: Entry) -> None:
-        at = "method.reinforcement"
+    def _check_reinforcement(self, settings: Mapping[str, Any], entry: Entry, *, validated: bool) -> None:
+        at, given = "method.reinforcement", settings["hyperparameters"]
+        for name in ("eval_interval", "eval_samples"):
+            if given[name] != "auto" and not validated:
+                raise JobRefused(
+                    "unsupported_parameter",
+                    f"{name} is about the validation file, and this job has none: give one, or leave {name} out.",
+                    f"{at}.hyperparameters.{name}",
+                )
         try:
             held_by(settings.get("response_format"))
         except (BadFormat, MissingExtra) as error:
             raise JobRefused(*_refusal(error), f"{at}.response_format") from error
-        effort = settings["hyperparameters"]["reasoning_effort"]
-        if effort != "default" and not entry.reasoning_effort:
-            raise JobRefused(
-                "unsupported_parameter",
-                f"This model knows no reasoning_effort, so it cannot be {effort}: leave it at default.",
-                f"{at}.hyperparameters.reasoning_effort",
-            )
+        effort = None if given[EFFORT] == "default" else given[EFFORT]
+        if words := effort_refused(effort, entry, known(entry)):
+            raise JobRefused("unsupported_parameter", words, f"{at}.hyperparameters.{EFFORT}")
         grader: Grader = TypeAdapter(Grader).validate_python(settings["grader"])
         try:
             self._graders.check(grader)
@@ -198,6 +202,8 @@ class TrlTrainer(Trainer):
             raise AnswerRefused(error.code, error.message, error.param) from error
         except NoWeights as error:
             raise AnswerRefused("model_has_no_weights", str(error), "model") from error
+        if words := effort_refused(question.reasoning_effort, entry, known(entry)):
+            raise AnswerRefused("unsupported_parameter", words, EFFORT)
         try:
             held = held_by(question.response_format)
             grammar = held.grammar(question.tools) if held else None

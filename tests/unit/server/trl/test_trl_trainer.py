@@ -14,7 +14,7 @@ from training import HELD
 
 from reconciler.errors import MissingExtra
 from reconciler.server.graders.grading import Graders
-from reconciler.server.lifecycle import unresolved
+from reconciler.server.lifecycle import resolve, unresolved
 from reconciler.server.trainers import base
 from reconciler.server.trainers.answers import AnswerRefused, Question
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
@@ -23,7 +23,10 @@ from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Resources
 from reconciler.server.trainers.trl.devices import GIB, Device
 from reconciler.server.trainers.trl.executor import LocalExecutor
+from reconciler.server.trainers.trl.faults import Failure
 from reconciler.server.trainers.trl.order import State
+from reconciler.server.trainers.trl.rewards import reward_function
+from reconciler.server.trainers.trl.train import _rows
 from reconciler.server.trainers.trl.trainer import TrlTrainer
 
 FAKE = (sys.executable, str(Path(__file__).with_name("fake_child.py")))
@@ -192,8 +195,9 @@ def test_a_run_that_was_over_is_not_trained_again(trainer: TrlTrainer, tmp_path:
 
 
 def job(model: str = "tiny", kind: str = "supervised", given: dict[str, Any] | None = None, **more: Any) -> Any:
+    valid = more.pop("valid", None)
     settings = {"hyperparameters": unresolved(kind, given or {}), **more}  # type: ignore[arg-type]
-    return {"model": model, "method": {"type": kind, kind: settings}}
+    return {"model": model, "validation_file": valid, "method": {"type": kind, kind: settings}}
 
 
 def refused(trainer: TrlTrainer, what: Any) -> JobRefused:
@@ -220,6 +224,8 @@ def test_a_fine_tuned_model_without_weights_is_refused(trainer: TrlTrainer) -> N
             {"given": {"reasoning_effort": "high"}, "grader": GRADER},
             "method.reinforcement.hyperparameters.reasoning_effort",
         ),
+        ({"given": {"eval_interval": 5}, "grader": GRADER}, "method.reinforcement.hyperparameters.eval_interval"),
+        ({"given": {"eval_samples": 1}, "grader": GRADER}, "method.reinforcement.hyperparameters.eval_samples"),
         (
             {"grader": {"type": "python", "name": "p", "source": "def grade(s, i): return 1"}},
             "method.reinforcement.grader",
@@ -307,8 +313,114 @@ def test_a_batch_that_workers_share_otherwise_is_said(tmp_path: Path) -> None:
     assert (run.order(1)["recipe"]["batch"], run.order(1)["recipe"]["micro"]) == (6, 2)
 
 
+@pytest.mark.parametrize(
+    ("given", "valid"),
+    [
+        ({"eval_interval": 5, "eval_samples": 2}, "file-v"),
+        ({"eval_interval": "auto", "eval_samples": "auto"}, None),
+        ({}, None),
+    ],
+)
+def test_a_look_at_the_validation_file_is_taken_where_there_is_one(
+    trainer: TrlTrainer, given: dict[str, Any], valid: str | None
+) -> None:
+    trainer.check(job(kind="reinforcement", given=given, valid=valid, grader=GRADER))
+
+
 def test_effort_is_taken_for_a_model_that_knows_it(trainer: TrlTrainer) -> None:
     trainer.check(job("thinker", "reinforcement", {"reasoning_effort": "high"}, grader=GRADER))
+
+
+def thinking(directory: Path, *, reads: bool, place: str) -> TrlTrainer:
+    """A trainer of a model whose entry says that it knows efforts, with a template that may read them."""
+    text = "{{ reasoning_effort }}" if reads else "{{ messages }}"
+    (directory / place).write_text(json.dumps({"chat_template": text}) if place.endswith("json") else text)
+    own = text if place == "own.jinja" else None
+    catalogue = Catalogue({"thinker": Entry(path=str(directory), reasoning_effort=True, chat_template=own)})
+    return TrlTrainer(directory, catalogue, Graders(), LocalExecutor([PROCESSORS], FAKE), threads=1)
+
+
+@pytest.mark.parametrize("place", ["own.jinja", "chat_template.jinja", "tokenizer_config.json"])
+def test_effort_is_refused_where_the_template_is_known_and_never_reads_it(tmp_path: Path, place: str) -> None:
+    what = job("thinker", "reinforcement", {"reasoning_effort": "high"}, grader=GRADER)
+    trainer = thinking(tmp_path, reads=False, place=place)
+    error = refused(trainer, what)
+    assert (error.code, error.param) == (
+        "unsupported_parameter",
+        "method.reinforcement.hyperparameters.reasoning_effort",
+    )
+    assert "chat template never reads" in error.message
+    with pytest.raises(AnswerRefused, match="chat template never reads") as caught:
+        trainer.answer(Question("thinker", [], reasoning_effort="low"))
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "reasoning_effort")
+    thinking(tmp_path, reads=True, place=place).check(what)
+
+
+def test_effort_is_asked_of_a_model_that_knows_it_alone(trainer: TrlTrainer) -> None:
+    with pytest.raises(AnswerRefused, match="knows no reasoning_effort") as caught:
+        trainer.answer(Question("tiny", [], reasoning_effort="low"))
+    assert (caught.value.code, caught.value.param) == ("unsupported_parameter", "reasoning_effort")
+    trainer.answer(Question("thinker", [], reasoning_effort="low"))
+
+
+class Talk:
+    """A tokenizer with a template of its own, which notes what is put into it."""
+
+    eos_token = bos_token = None
+
+    def __init__(self, chat_template: str) -> None:
+        self.chat_template = chat_template
+        self.options: list[dict[str, Any]] = []
+
+    def apply_chat_template(self, messages: Any, **options: Any) -> str:
+        self.options.append(options)
+        return str(messages)
+
+    def __call__(self, text: str, **_: Any) -> dict[str, Any]:
+        return {"input_ids": list(map(ord, text))}
+
+
+def read_by(trainer: TrlTrainer, directory: Path, tokenizer: Talk) -> None:
+    """Read a file for a job that asks for a high effort, as the training process does."""
+    file = directory / "train.jsonl"
+    file.write_text(json.dumps({"messages": [{"role": "user", "content": "Why?"}]}))
+    given = resolve("reinforcement", unresolved("reinforcement", {"reasoning_effort": "high"}), 12)
+    run = base.TrainingRun(
+        job_id="ftjob-x", model="thinker", output_model="ft:thinker:local::x", method="reinforcement",
+        hyperparameters=given, settings={"grader": GRADER}, seed=1, training_file=file, training_sha256="a",
+        validation_file=None, validation_sha256="", rows=12, tokens=99, workdir=directory,
+    )  # fmt: skip
+    entry = trainer._trained("thinker")
+    _rows(trainer._order(run, entry, trainer._recipe(run, entry, None), None), tokenizer, lambda _: None)
+
+
+def test_effort_reaches_the_template_that_training_reads(trainer: TrlTrainer, tmp_path: Path) -> None:
+    tokenizer = Talk("{{ reasoning_effort }}")
+    read_by(trainer, tmp_path, tokenizer)
+    assert [options["reasoning_effort"] for options in tokenizer.options] == ["high"]
+
+
+def test_effort_fails_the_job_whose_template_turns_out_not_to_read_it(trainer: TrlTrainer, tmp_path: Path) -> None:
+    with pytest.raises(Failure, match="chat template never reads reasoning_effort") as caught:
+        read_by(trainer, tmp_path, Talk("{{ messages }}"))
+    assert caught.value.code == "unsupported_parameter"
+    assert caught.value.param == "method.reinforcement.hyperparameters.reasoning_effort"
+
+
+@pytest.mark.parametrize(("tag", "said"), [("2025-05-08", True), (None, False)])
+def test_an_image_that_a_python_grader_asks_for_is_said_not_to_be_used(tag: str | None, said: bool) -> None:
+    notes: list[str] = []
+    pay = {"type": "python", "name": "pay", "source": "def grade(s, i): return 1"} | ({"image_tag": tag} if tag else {})
+    both = {
+        "type": "multi",
+        "name": "both",
+        "graders": {"pay": pay, "right": GRADER},
+        "calculate_output": "pay + right",
+    }
+    reward_function(both, notes.append)
+    assert [("grader pay" in note, "image_tag 2025-05-08 is not used" in note) for note in notes] == [
+        (True, True)
+    ] * said
 
 
 def test_without_the_extra_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: Any) -> None:
