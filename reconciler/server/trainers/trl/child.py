@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from reconciler.server.trainers.trl import oom
+from reconciler.server.trainers.trl.faults import said
 
 KILLED = -9
 """The code of a process that SIGKILL ended; Windows knows no such signal."""
@@ -123,12 +124,12 @@ class Child:
         return False
 
     def last_words(self) -> str:
-        """Return the last line that it printed to its standard error, cut."""
+        """Return the last line that it printed to its standard error, cut, and without any key."""
         try:
             lines = self._log.read_bytes()[-_LOG_BYTES:].decode(errors="replace").split("\n")
         except OSError:
             return ""
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+        return next((said(line, 200) for line in reversed(lines) if line.strip()), "")
 
 
 class Parent:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import re
+
+from reconciler.api.secret import redact, secrets_of
 
 FULL = "insufficient_storage"
 MEMORY = "out_of_memory"
@@ -44,8 +48,14 @@ def failure_of(error: BaseException, process: str = "training") -> Failure:
         return Failure(FULL, "The server's disk is full: free some space, then create the job again.")
     if any(map(_is_memory, chain)):
         return Failure(MEMORY, _SMALLER if process == "training" else _TOO_LARGE)
-    text = " ".join(str(error).split())[:300]
-    return Failure(SERVER_ERROR, f"The {process} process failed: {type(error).__name__}: {text}")
+    words = f"The {process} process failed: {type(error).__name__}: {said(error, 300)}"
+    return Failure(SERVER_ERROR, words)
+
+
+def said(words: object, most: int) -> str:
+    """Return what a library said in a line, cut. No key of this process is in it, and no user of an address."""
+    line = re.sub(r"(?<=://)[^/\s]*@", "", " ".join(str(words).split()))
+    return redact(line, *secrets_of(os.environ))[:most]
 
 
 def is_lost(error: BaseException) -> bool:

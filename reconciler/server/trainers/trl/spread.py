@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.child import Parent, forget_scratch
-from reconciler.server.trainers.trl.faults import ENDED_FOR_MEMORY, MEMORY
+from reconciler.server.trainers.trl.faults import ENDED_FOR_MEMORY, MEMORY, said
 from reconciler.server.trainers.trl.order import Order, Told
 
 MODULE = "reconciler.server.trainers.trl.spread"
@@ -102,8 +102,8 @@ def why(error: BaseException) -> str:
     """Say in a line what ended the workers."""
     failures = getattr(error, "worker_failures", {})
     for rank, failure in failures.items():
-        return f"worker {rank}: {' '.join(str(failure).split())[:150]}"
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:150]}"
+        return f"worker {rank}: {said(failure, 150)}"
+    return f"{type(error).__name__}: {said(error, 150)}"
 
 
 def starved(error: BaseException) -> bool:

@@ -53,6 +53,14 @@ def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_no_key_is_among_its_last_words(modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "key-of-somebody")
+    (modules / "talks.py").write_text("import os, sys; sys.exit('401 for ' + os.environ['WANDB_API_KEY'])")
+    child = Child("talks", [], log=modules / "log", environment={})
+    assert child.end(30) == 1
+    assert child.last_words() == "401 for [key]"
+
+
 @pytest.mark.parametrize(("how", "code"), [("end", 3), ("kill", -9)])
 def test_its_temporary_files_go_with_it(modules: Path, how: str, code: int) -> None:
     child = Child("messy", [], log=modules / "log", environment={})

@@ -50,6 +50,16 @@ def test_a_worker_that_ray_ended_for_memory_is_known(cause: Exception | None, st
     assert not spread.starved(failure)
 
 
+def test_no_key_that_a_library_says_is_shown_nor_the_start_of_one_that_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = "hf_" + "k3y" * 20
+    monkeypatch.setenv("HF_TOKEN", key)
+    error = RuntimeError(f"{'x' * 120} https://me:word@hub.example refuses {key}")
+    for words in (str(failure_of(error)), spread.why(error)):
+        assert "hub.example" in words
+        assert "word" not in words
+        assert "k3y" not in words
+
+
 @pytest.mark.parametrize(
     "error",
     [

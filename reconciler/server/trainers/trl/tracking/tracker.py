@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from reconciler.api.secret import redact, secrets_of
+from reconciler.server.trainers.trl.faults import said
 from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.tracking.mlflow import Mlflow
 from reconciler.server.trainers.trl.tracking.service import Run, Service, Shown, Status
@@ -135,5 +133,4 @@ def reason(error: BaseException) -> str:
     while (inner := root.__cause__ or root.__context__) is not None:
         root = inner
     told = root if isinstance(root, OSError) else error
-    words = re.sub(r"(?<=://)[^/\s]*@", "", " ".join(str(told).split()))
-    return f"{type(told).__name__}: {redact(words, *secrets_of(os.environ))[:200]}"
+    return f"{type(told).__name__}: {said(told, 200)}"
