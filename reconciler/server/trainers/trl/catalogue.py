@@ -172,6 +172,9 @@ def load_catalogue(path: Path) -> Catalogue:
     file = read_settings(path, _File)
     if odd := [name for name in file.models if not lifecycle.is_base_name(name)]:
         raise UsageError(f"{path}: models.{odd[0]}: a name is letters, digits and . _ / @ + -, without 'ft:'.")
+    for alias, dated in lifecycle.ALIASES.items():
+        if {alias, dated} <= file.models.keys():
+            raise UsageError(f"{path}: models.{alias} and models.{dated} are one model's names: keep one of them.")
     return Catalogue({name: _absolute(entry, path) for name, entry in file.models.items()})
 
 

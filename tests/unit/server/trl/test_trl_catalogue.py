@@ -76,6 +76,10 @@ def test_paths_are_relative_to_the_catalogue(file: Path, tmp_path: Path) -> None
             "models: {m: {path: weights, tuning: qlora, resources: {strategy: fsdp, workers: 2}}}",
             "models.m: tuning qlora",
         ),
+        (
+            "models: {gpt-4o: {path: weights}, gpt-4o-2024-08-06: {path: weights}}",
+            "models.gpt-4o and models.gpt-4o-2024-08-06 are one model's names",
+        ),
         ("models: {}", "models"),
         ("models: [", "is no YAML"),
     ],

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from tiny import needs_engine, tiny_model
 from training import rows
 
+from reconciler.server.trainers.trl.dialogue import DEFAULT_TEMPLATE
 from reconciler.server.trainers.trl.shelf import slug
 
 pytestmark = [pytest.mark.slow, needs_engine]
@@ -30,6 +31,7 @@ CATALOGUE = """
 models:
   tiny:
     path: {path}
+    chat_template: chat.jinja
     context: 128
     answer: 8
     lora: {{rank: 8}}
@@ -87,6 +89,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    (tmp_path / "chat.jinja").write_text(DEFAULT_TEMPLATE + "{# ours #}")
     (tmp_path / "models.yaml").write_text(CATALOGUE.format(path=tiny_model(tmp_path_factory)))
     server = Served(tmp_path)
     with contextlib.closing(server.client):
@@ -159,6 +162,7 @@ def exported(served: Served, model: str) -> Path:
     said = command(served, *words)
     assert said.returncode == 0, said.stderr
     assert said.stdout == f"{model} is in {target}: Modelfile, README.md, adapter, {gguf}, merged\n"
+    assert (target / "merged" / "chat_template.jinja").read_text().endswith("{# ours #}")
     card = (target / "README.md").read_text()
     assert "sha256" in card
     assert "train_loss" in card
@@ -197,6 +201,7 @@ def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
     (run,) = (served.directory / "tracking" / "wandb").glob("offline-run-*")
     assert run.name.endswith(job.id)
     assert list(run.glob("*.wandb"))
+    (served.directory / "chat.jinja").unlink()  # what it was trained with is in its card
     tuned = str(job.fine_tuned_model)
     asked: list[Any] = [{"role": "user", "content": "what is 5 plus two"}]
 
