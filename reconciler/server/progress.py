@@ -18,6 +18,9 @@ from reconciler.server.lease import Lease, check
 from reconciler.server.store import Store
 from reconciler.server.trainers.base import Note, Saved, Step, Trainer, is_reported
 
+_TRAINS = ("running", "paused", "queued")
+"""What a job may be whose trainer is at work: until it has stopped, one may be paused, and even resumed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
@@ -67,14 +70,14 @@ class Ledger:
 
     def noted(self, job_id: str, note: Note, now: float) -> bool:
         """Pass a trainer's words on, once: a run that starts again says them again."""
-        with self._job(job_id, "running", "paused") as (db, job):
+        with self._job(job_id, *_TRAINS) as (db, job):
             if job is not None and not jobs.has_event(db, job.seq, note.message):
                 jobs.add_event(db, job.seq, note.message, now=now)
             return job is not None and job.status == "running"
 
     def stepped(self, job_id: str, step: Step, *, now: float, finish: float | None) -> bool:
         """Record a step's numbers, once; ``finish`` is a new estimate of when training ends, None for none."""
-        with self._job(job_id, "running", "paused") as (db, job):
+        with self._job(job_id, *_TRAINS) as (db, job):
             if job is None:
                 return False
             if step.step > job.step and is_reported(step.step, step.total_steps):
@@ -90,11 +93,11 @@ class Ledger:
 
     def saved(self, job_id: str, saved: Saved, *, now: float) -> bool:
         """Keep what training goes on from; the end of an epoch, or a pause, makes a checkpoint that is listed."""
-        with self._job(job_id, "running", "paused") as (db, job):
+        with self._job(job_id, *_TRAINS) as (db, job):
             if job is None:
                 return False
             db.execute("UPDATE jobs SET state = ? WHERE seq = ?", (saved.state, job.seq))
-            pausing = saved.epoch is None and job.status == "paused"
+            pausing = saved.epoch is None and job.status != "running"
             if (saved.epoch is not None or pausing) and saved.step > 0:
                 self._checkpoint(db, job, saved, now=now, temporary=pausing)
             return job.status == "running"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -236,6 +237,38 @@ def test_steps_that_a_trainer_repeats_are_recorded_once(engines: Engines, serve:
     events = everything(client, job["id"], "events")
     assert [e["data"]["step"] for e in events if e["type"] == "metrics"] == [1, 2, 3, 4]
     assert [e["message"] for e in events].count("Hello.") == 1
+
+
+def test_a_job_resumed_before_its_trainer_has_stopped_goes_on_from_what_the_pause_saved(
+    engines: Engines, serve: Serve, tmp_path: Path
+) -> None:
+    states: list[bytes | None] = []
+    resumed = threading.Event()
+
+    def script(run: TrainingRun, control: Control) -> Iterator[Progress]:
+        states.append(run.state)
+        if run.state is None:
+            yield Step(1, 3, {"train_loss": 1.0})
+            control.wait(20)
+            resumed.wait(20)
+            yield Note("It saves.")
+            yield Step(2, 3, {"train_loss": 0.8})
+            yield Saved(2, {"train_loss": 0.8}, b"2")
+        else:
+            yield Step(3, 3, {"train_loss": 0.5})
+
+    engines.start(Scripted(script))
+    client = serve(tmp_path)
+    job_id = new_job(client)
+    wait_for_step(client, job_id)
+    for verb in ("pause", "resume"):
+        assert client.post(f"fine_tuning/jobs/{job_id}/{verb}").status_code == 200
+    resumed.set()
+    reach(client, job_id, "succeeded")
+    assert states == [None, b"2"]
+    events = everything(client, job_id, "events")
+    assert [e["data"]["step"] for e in events if e["type"] == "metrics"] == [1, 2, 3]
+    assert "It saves." in [e["message"] for e in events]
 
 
 def test_an_engine_waits_out_a_full_disk(engines: Engines, serve: Serve, tmp_path: Path) -> None:
