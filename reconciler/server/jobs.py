@@ -147,6 +147,11 @@ def queue(db: sqlite3.Connection, trainer: str, limit: int) -> list[str]:
     return [job_id for (job_id,) in db.execute(sql, (trainer, limit))]
 
 
+def unfinished(db: sqlite3.Connection) -> set[str]:
+    """Return the ids of jobs that may still train."""
+    return {job_id for (job_id,) in db.execute(f"SELECT id FROM jobs WHERE {_UNFINISHED}")}  # noqa: S608
+
+
 def count_unfinished(db: sqlite3.Connection) -> int:
     """Count the jobs that may still train."""
     count: int = db.execute(f"SELECT count(*) FROM jobs WHERE {_UNFINISHED}").fetchone()[0]  # noqa: S608

@@ -9,10 +9,24 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import SETTINGS, Serve, create, everything, reach, retrieve, rows, story, trained, upload, wait_for_step
+from serving import (
+    SETTINGS,
+    Serve,
+    create,
+    everything,
+    reach,
+    retrieve,
+    rows,
+    story,
+    trained,
+    upload,
+    wait,
+    wait_for_step,
+)
 
 from reconciler.server import files, jobs
 from reconciler.server.store import Store
+from reconciler.server.worker import sweep_workdirs
 
 
 def test_a_job_shows_its_whole_life_in_its_events(client: TestClient) -> None:
@@ -192,6 +206,39 @@ def test_what_a_crash_left_behind_is_swept_away_after_an_hour(store: Store, clie
     files.sweep(store, time.time())
     assert [path.exists() for path in lost] == [False, False, True]
     assert (store.files / kept).exists()
+
+
+def test_working_directories_of_jobs_that_ended_without_a_worker_are_swept_away(serve: Serve, tmp_path: Path) -> None:
+    client = serve(tmp_path, speed=1)
+    file = upload(client)
+    cancelled, unfinished = (create(client, file, model="simulated-slow")["id"] for _ in range(2))
+    for job_id in (cancelled, unfinished):
+        wait_for_step(client, job_id)
+        client.post(f"fine_tuning/jobs/{job_id}/pause")
+    work, elsewhere = tmp_path / "work", tmp_path / "elsewhere"
+    unknown, busy, link = (f"ftjob-{letter * 24}" for letter in "abc")
+    for path in (elsewhere, work / unknown, work / busy, work / "ftjob-of-somebody", work / "notes"):
+        path.mkdir()
+    (work / link).symlink_to(elsewhere, target_is_directory=True)
+    wait(lambda: all(everything(client, job_id, "checkpoints") for job_id in (cancelled, unfinished)))
+    client.post(f"fine_tuning/jobs/{cancelled}/cancel")
+    before = {path.name for path in work.iterdir()}
+    store = client.app.state.context.store  # type: ignore[attr-defined]
+    with store.write() as db:
+        db.execute("ALTER TABLE jobs RENAME TO away")
+    sweep_workdirs(store, {busy})
+    assert {path.name for path in work.iterdir()} == before
+    with store.write() as db:
+        db.execute("ALTER TABLE away RENAME TO jobs")
+    sweep_workdirs(store, {busy})
+    assert before - {path.name for path in work.iterdir()} == {cancelled, unknown}
+
+
+def test_a_server_that_starts_sweeps_working_directories(serve: Serve, tmp_path: Path) -> None:
+    left = tmp_path / "work" / f"ftjob-{'a' * 24}"
+    left.mkdir(parents=True)
+    serve(tmp_path)
+    wait(lambda: not left.exists())
 
 
 def test_ids_of_many_jobs_are_listed_in_order_even_when_the_clock_is_set_back(store: Store) -> None:
