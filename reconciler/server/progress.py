@@ -1,7 +1,8 @@
 """What training does to a job: each function is one transaction that the lease's token guards.
 
 A transaction that finds the lease lost raises LeaseLost; one that finds the job cancelled writes nothing and
-returns False, which tells the engine to stop the run.
+returns False, which tells the engine to stop the run. What lets files go for good (a checkpoint follows another, a job
+has ended) survives a power cut; of the rest it may take the last moments back.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ class Ledger:
 
     def saved(self, job_id: str, saved: Saved, *, now: float) -> bool:
         """Keep what training goes on from; the end of an epoch, or a pause, makes a checkpoint that is listed."""
-        with self._job(job_id, *_TRAINS) as (db, job):
+        with self._job(job_id, *_TRAINS, durable=True) as (db, job):
             if job is None:
                 return False
             db.execute("UPDATE jobs SET state = ? WHERE seq = ?", (saved.state, job.seq))
@@ -115,7 +116,7 @@ class Ledger:
 
         ``tokens`` it learnt from; None takes the estimate of when its data was checked.
         """
-        with self._job(job_id, "running") as (db, job):
+        with self._job(job_id, "running", durable=True) as (db, job):
             if job is None:
                 return False
             model = output_model(job)
@@ -139,7 +140,7 @@ class Ledger:
 
     def failed(self, job_id: str, error: dict[str, Any], *, now: float) -> None:
         """The job ends without a model; ``error`` has code, message and param."""
-        with self._job(job_id, "validating_files", "queued", "running") as (db, job):
+        with self._job(job_id, "validating_files", "queued", "running", durable=True) as (db, job):
             if job is not None:
                 jobs.add_event(db, job.seq, f"The job failed: {error['message']}", now=now, level="error")
                 jobs.update(
@@ -152,9 +153,11 @@ class Ledger:
                 )
 
     @contextlib.contextmanager
-    def _job(self, job_id: str, *statuses: str) -> Iterator[tuple[sqlite3.Connection, JobRow | None]]:
+    def _job(
+        self, job_id: str, *statuses: str, durable: bool = False
+    ) -> Iterator[tuple[sqlite3.Connection, JobRow | None]]:
         """Open a guarded transaction with the job, or None where it has left these statuses."""
-        with self.store.write(durable=False) as db:
+        with self.store.write(durable=durable) as db:
             check(db, self.lease)
             job = jobs.get(db, job_id)
             yield db, job if job is not None and job.status in statuses else None

@@ -1,8 +1,8 @@
 """The embedded server's database: SQLite with one writer and a few readers.
 
 Every write is one ``BEGIN IMMEDIATE`` transaction, so a process that is killed leaves all of it or nothing.
-Requests are written with ``synchronous=FULL`` (what was answered survives a power cut), progress of training with
-``NORMAL`` (a power cut may take the last moments of it back, and training goes on from there).
+Requests are written with ``synchronous=FULL`` (what was answered survives a power cut), as is what lets files go for
+good; other progress of training with ``NORMAL`` (a power cut may take its last moments back, and training goes on).
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from serving import SETTINGS, Serve, create, everything, reach, retrieve, story, upload, wait, wait_for_step
 
-from reconciler.server import jobs, lease
+from reconciler.server import jobs, lease, results
 from reconciler.server.engine import Engine
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
@@ -114,6 +114,29 @@ def test_a_stale_holder_cannot_write_progress(store: Store, client: TestClient) 
     for write in writes:
         with pytest.raises(LeaseLost):
             write()
+
+
+def test_what_lets_files_go_for_good_survives_a_power_cut(store: Store) -> None:
+    document = {"model": "m", "user_provided_suffix": None, "hyperparameters": {"n_epochs": 1}, "metadata": None}
+    with store.write() as db:
+        for name in "ab":
+            jobs.insert(db, {"id": name, "created_at": 1, "status": "running", **document})
+        taken = lease.take(db, lease.new_holder(), time.time())
+    assert taken is not None
+    ledger = Ledger(store, taken)
+    file = results.write(store, "a", [], 1)
+    step = Step(1, 2, {"train_loss": 1.0})
+    writes: list[tuple[Callable[[], object], bool]] = [
+        (lambda: ledger.stepped("a", step, now=0, finish=None), False),
+        (lambda: ledger.saved("a", Saved(1, {}, b"1"), now=0), True),
+        (lambda: ledger.noted("a", Note("hello"), 0), False),
+        (lambda: ledger.succeeded("a", file, tokens=1, now=0), True),
+        (lambda: ledger.failed("b", {"code": "x", "message": "x", "param": None}, now=0), True),
+    ]
+    for write, durable in writes:
+        write()
+        (synchronous,) = store._writer.execute("PRAGMA synchronous").fetchone()
+        assert (synchronous == 2) == durable
 
 
 class Scripted(Trainer):

@@ -12,7 +12,7 @@ from reconciler.server.trainers.trl import spread
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.executor import MODULE, start_child
 from reconciler.server.trainers.trl.faults import MEMORY
-from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.order import STOP, Order, Told, kept
 
 ENDED = "ended"
 """The kind of the last line: what it tells is the exit code, as ``step``, the last words, and who killed it."""
@@ -29,12 +29,14 @@ def told_file(workdir: Path) -> Path:
 class Actor:
     """``train`` takes one thread of Ray's until the process has ended, the other calls another. It ends by itself.
 
-    A job of several workers has a process here that starts them; they call ``arrive``, ``tell`` and ``stopping``.
+    A job of several workers has a process here that starts them; they call ``arrive``, ``tell``, ``stopping`` and
+    ``kept``.
     """
 
     def __init__(self) -> None:
         self._child: Child | None = None
         self._begun = self._stop = self._placed = self._failed = self._several = False
+        self._kept = 0
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
 
@@ -62,7 +64,7 @@ class Actor:
                 child.tell(errand.model_dump_json())
             self._placed = not several
             if self._stop:
-                child.tell("stop")
+                child.tell(STOP)
             while (line := child.hear(1.0)) is not None:
                 if line:
                     self._write(line)
@@ -81,7 +83,13 @@ class Actor:
         """Ask the process to save and end."""
         self._stop = True
         if self._child is not None:
-            self._child.tell("stop")
+            self._child.tell(STOP)
+
+    def keep(self, step: int) -> None:
+        """Hear that the server has recorded a checkpoint."""
+        self._kept = max(self._kept, step)
+        if self._child is not None and not self._several:
+            self._child.tell(kept(step))
 
     def give_up(self) -> None:
         """End the process that starts workers, and wait until it has let go of them and of their places."""
@@ -110,3 +118,7 @@ class Actor:
     def stopping(self) -> bool:
         """Whether the workers are to save and end."""
         return self._stop
+
+    def kept(self) -> int:
+        """Return the last step that the server has recorded, 0 for none."""
+        return self._kept

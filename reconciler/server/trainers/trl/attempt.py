@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step
 from reconciler.server.trainers.trl import faults
 from reconciler.server.trainers.trl.executor import Process
-from reconciler.server.trainers.trl.order import Order, State, Told
+from reconciler.server.trainers.trl.order import STOP, Order, State, Told, kept
 from reconciler.server.trainers.trl.origin import published
 
 _LOOK_EVERY = 0.1
@@ -45,7 +45,7 @@ class Attempt:
                 if control.stopping and not asked:
                     if not self._began:
                         return
-                    child.tell("stop")
+                    child.tell(STOP)
                     asked = True
             ended = True
         except GeneratorExit:  # the engine lost its lease, or its disk: somebody goes on with the job
@@ -80,6 +80,7 @@ class Attempt:
                     step=told.step, total=told.total, tokens=told.tokens, micro=order.recipe.micro, entry=entry
                 )
                 yield Saved(told.step, told.metrics, self.state.model_dump_json().encode(), epoch=told.epoch)
+                self._process.tell(kept(told.step))  # it has been recorded
             case "done":
                 self.outcome = "done"
             case _:

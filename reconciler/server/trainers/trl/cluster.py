@@ -25,7 +25,7 @@ from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.devices import CLUSTER, Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
 from reconciler.server.trainers.trl.faults import MEMORY
-from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.order import STOP, Order, Said, Told
 from reconciler.server.trainers.trl.tracking.settings import EXPERIMENT_VARIABLE
 
 _SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "WANDB_MODE", EXPERIMENT_VARIABLE)
@@ -99,6 +99,8 @@ class RayExecutor:
         if actor is None:
             file.write_text(f"{Told(kind=_ASKED).model_dump_json(exclude_defaults=True)}\n", encoding="utf-8")
             actor = self._actor(order.job_id, asked)
+        else:
+            actor.keep.remote(max(0, heard))
         threads = None if order.threads is None else asked.cpus
         entry = order.entry.model_copy(update={"resources": asked})
         shared = {name: os.environ[name] for name in _SHARED if name in os.environ}
@@ -206,10 +208,16 @@ class RayProcess:
         self._began = self._pinged = time.monotonic()
         self._ping = None if actor is None else actor.ping.remote()
 
-    def tell(self, line: str) -> None:  # noqa: ARG002 - there is one thing to say
-        """Ask it to save and end."""
-        if self._actor is not None:
+    def tell(self, line: str) -> None:
+        """Ask it to save and end, or say which checkpoint was recorded."""
+        if self._actor is None:
+            return
+        if line == STOP:
             self._actor.request_stop.remote()
+        else:
+            said = Said()
+            said.hear(line)
+            self._actor.keep.remote(said.kept)
 
     def hear(self, seconds: float) -> bytes | None:
         """Return its next line; where its node is lost, all that it wrote comes first."""

@@ -1,4 +1,4 @@
-"""What a training subprocess is told, and what it tells. Both are JSON: a file, and lines on its standard output."""
+"""What a training subprocess is told, and what it tells: an order in a file, words on its input, JSON on its output."""
 
 from __future__ import annotations
 
@@ -76,3 +76,28 @@ class Told(BaseModel):
     epoch: int | None = None
     code: str = ""
     param: str | None = None
+
+
+STOP = "stop"
+"""The word that asks a subprocess to save and end."""
+
+
+def kept(step: int) -> str:
+    """Return the words that tell a subprocess that the server has recorded a checkpoint, and goes on from it."""
+    return f"kept {step}"
+
+
+class Said:
+    """What a subprocess was told so far."""
+
+    def __init__(self) -> None:
+        self.stop = False
+        self.kept = 0
+
+    def hear(self, line: str) -> None:
+        """Take a line of the server's."""
+        match line.split():
+            case ["kept", step]:
+                self.kept = max(self.kept, int(step))
+            case _:
+                self.stop = True

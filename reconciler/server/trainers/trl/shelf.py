@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from reconciler.server.trainers.trl.checkpoints import sync
+
 _CARD = "model.json"
 _CHECKPOINT = ":ckpt-step-"
 _WEIGHTS = ("adapter_model.safetensors", "adapter_config.json", "config.json", "generation_config.json")
@@ -110,8 +112,11 @@ def publish(checkpoint: Path, place: Path, step: int, card: dict[str, Any]) -> N
     for file in sorted(checkpoint.iterdir()):
         if file.name in _WEIGHTS or (file.name.startswith("model") and ".safetensors" in file.name):
             _link(file, part / file.name)
+            sync(part / file.name)
     shutil.rmtree(target, ignore_errors=True)
     part.rename(target)
+    for directory in (target, place, place.parent):
+        sync(directory)
     _write(place, {**card, "final": None})
 
 
@@ -133,6 +138,7 @@ def read_card(place: Path) -> dict[str, Any]:
 def _write(place: Path, card: dict[str, Any]) -> None:
     written = place / f"{_CARD}.part"
     written.write_text(json.dumps(card, indent=2), encoding="utf-8")
+    sync(written)
     written.replace(place / _CARD)
 
 

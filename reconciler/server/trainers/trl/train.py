@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from reconciler.server.trainers.trl import metrics
+from reconciler.server.trainers.trl.checkpoints import checkpoint, drop_later, newest
 from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import Failure, failure_of
-from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.order import Order, Said, State, Told
 from reconciler.server.trainers.trl.rows import Reader, Row, read
 from reconciler.server.trainers.trl.template import EFFORT, effort_refused
 from reconciler.server.trainers.trl.tracking.service import Status
@@ -29,8 +28,8 @@ Tell = Callable[[Told], None]
 def main(file: str) -> None:
     """Train as the order says, and tell the server what happens."""
     parent = Parent()
-    stop = threading.Event()
-    parent.listen(lambda _: stop.set())
+    said = Said()
+    parent.listen(said.hear)
     order = Order.model_validate_json(Path(file).read_bytes())
 
     def tell(told: Told) -> None:
@@ -38,7 +37,7 @@ def main(file: str) -> None:
 
     with alone(order.workdir):
         try:
-            train(order, stop.is_set, tell)
+            train(order, lambda: said.stop, lambda: said.kept, tell)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
             traceback.print_exc()
             failure = failure_of(error)
@@ -46,15 +45,18 @@ def main(file: str) -> None:
     os._exit(0)  # all is said and on disk; torch takes seconds to take itself down
 
 
-def train(order: Order, stopping: Callable[[], bool], tell: Tell) -> None:
-    """Train as an order says, until it is done or ``stopping``; several processes, each as one of them."""
+def train(order: Order, stopping: Callable[[], bool], kept: Callable[[], int], tell: Tell) -> None:
+    """Train as an order says, until it is done or ``stopping``; several processes, each as one of them.
+
+    ``kept`` is the last step that the server has recorded since, 0 for none.
+    """
     with Loading():
         import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
         from transformers import set_seed  # noqa: PLC0415
 
         from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
         from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
-        from reconciler.server.trainers.trl.watch import Watch, checkpoint  # noqa: PLC0415
+        from reconciler.server.trainers.trl.watch import Watch  # noqa: PLC0415
         from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
 
     if order.threads is not None:
@@ -64,13 +66,18 @@ def train(order: Order, stopping: Callable[[], bool], tell: Tell) -> None:
     def note(words: str) -> None:
         tell(Told(kind="note", message=words))
 
+    asked = order.state.step if order.state is not None else 0
     with ranks.first():
         tokenizer = load_tokenizer(order.entry, order.cache)
+        state = newest(order.workdir, asked)
+        if ranks.leads():
+            drop_later(order.workdir, state.step if state is not None else 0)
+    if (words := _lost(asked, state)) is not None:
+        note(words)
+    order = order.model_copy(update={"state": state})
     rows = _rows(order, tokenizer, note)
     trainer = make_trainer(order, tokenizer, rows, note)
-    last = checkpoint(order.workdir, order.state.step) if order.state is not None else None
-    if ranks.leads():
-        _forget_later(order)
+    last = checkpoint(order.workdir, state.step) if state is not None else None
     tell(Told(kind="began"))
     tracker = Tracker(services(order, _history(order, last)) if ranks.leads() else [], note)
 
@@ -79,7 +86,9 @@ def train(order: Order, stopping: Callable[[], bool], tell: Tell) -> None:
         if told.kind == "step":
             tracker.show(told.step, told.metrics)
 
-    trainer.add_callback(Watch(order, stopping, tell_both, validates=rows["valid"] is not None))
+    trainer.add_callback(
+        Watch(order, stopping, lambda: max(asked, kept()), tell_both, validates=rows["valid"] is not None)
+    )
     status: Status = "failed"
     try:
         trainer.train(resume_from_checkpoint=last and str(last))
@@ -118,11 +127,13 @@ def _history(order: Order, last: Path | None) -> Mapping[int, Mapping[str, float
     return metrics.history(order.method, state["log_history"])
 
 
-def _forget_later(order: Order) -> None:
-    """Remove what was saved after the step that training goes on from: the engine never heard of it."""
-    for path in (order.workdir / "run").glob("checkpoint-*"):
-        if order.state is None or int(path.name.split("-")[1]) > order.state.step:
-            shutil.rmtree(path)
+def _lost(asked: int, state: State | None) -> str | None:
+    """Say that the checkpoint that was asked for is not there, or not whole; what follows it is learnt again."""
+    found = state.step if state is not None else 0
+    if found == asked:
+        return None
+    where = f"step {found}" if found else "the start"
+    return f"The checkpoint of step {asked} is lost; training goes on from {where}, to the same numbers."
 
 
 @contextlib.contextmanager

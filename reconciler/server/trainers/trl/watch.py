@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from reconciler.server.trainers.trl import metrics, ranks, shelf
+from reconciler.server.trainers.trl.checkpoints import checkpoint, prune, seal
 from reconciler.server.trainers.trl.faults import DIVERGED, Failure
-from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.order import Order, State, Told
 
 _SAVE_EVERY = 600.0
 """Seconds of training that a crash may cost, at most."""
@@ -27,14 +26,22 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Decides when TRL looks at the validation file and saves, and tells what it did.
 
     The numbers of a step are told once the step is over for good: with those of the validation file, where it was
-    looked at. Of several processes each has one; the leader's says when to save and stop.
+    looked at. Of several processes each has one; the leader's says when to save and stop. ``recorded`` is the last step
+    that the server would go on from.
     """
 
     def __init__(
-        self, order: Order, stopping: Callable[[], bool], tell: Callable[[Told], None], *, validates: bool
+        self,
+        order: Order,
+        stopping: Callable[[], bool],
+        recorded: Callable[[], int],
+        tell: Callable[[Told], None],
+        *,
+        validates: bool,
     ) -> None:
         self._order = order
         self._stopping = stopping
+        self._recorded = recorded
         self._tell = tell
         self._validates = validates
         # TRL's own count goes on after a pause for reinforcement, and begins again for the others.
@@ -96,17 +103,18 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         self._flush()
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Publish what TRL has saved, once all processes have."""
+        """Seal and publish what TRL has saved, once all processes have."""
         self._flush()
         self._saved_at = time.monotonic()
         ranks.meet()
         if not ranks.leads():
             return
         step, total = state.global_step, state.max_steps
+        seal(self._order.workdir, State(step=step, total=total, tokens=self._tokens, micro=self._order.recipe.micro))
         shelf.publish(checkpoint(self._order.workdir, step), self._order.place, step, self._order.card)
         per_epoch = total // self._order.recipe.epochs
         shelf.prune(self._order.place, {step, *(per_epoch * n for n in _last_epochs(step, per_epoch))})
-        _prune(self._order.workdir, step)
+        prune(self._order.workdir, self._recorded())
         self._tell(
             Told(
                 kind="saved", step=step, total=total, epoch=self._epoch_of(step, total),
@@ -129,15 +137,3 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
 def _last_epochs(step: int, per_epoch: int) -> range:
     done = step // per_epoch
     return range(max(1, done - _KEPT_EPOCHS + 1), done + 1)
-
-
-def checkpoint(workdir: Path, step: int) -> Path:
-    """Return where TRL saves a step."""
-    return workdir / "run" / f"checkpoint-{step}"
-
-
-def _prune(workdir: Path, step: int) -> None:
-    """Keep this step's and the one before: the engine may not have heard of this one yet."""
-    found = sorted((workdir / "run").glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
-    for path in [path for path in found if path.name != f"checkpoint-{step}"][:-1]:
-        shutil.rmtree(path, ignore_errors=True)

@@ -50,7 +50,7 @@ def work(given: Mapping[str, Any]) -> None:
     ask(actor.arrive)
     with alone(errand.order.workdir) if ranks.leads() else contextlib.nullcontext():
         try:
-            train(errand.order, lambda: bool(ask(actor.stopping)), tell)
+            train(errand.order, lambda: bool(ask(actor.stopping)), lambda: int(ask(actor.kept)), tell)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
             traceback.print_exc()
             failure = failure_of(error)

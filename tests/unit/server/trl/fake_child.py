@@ -1,7 +1,7 @@
 """Stands in for the training subprocess: says what ``script.json`` beside its order has for this start.
 
 A script is a list of starts, each a list of lines. The word ``die`` ends it by SIGKILL, ``abort`` by SIGABRT, ``wait``
-waits to be told something. Where no start is left, it is done.
+waits to be told something, ``hear`` says what, too. Where no start is left, it is done.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGABRT)
         elif line == "wait":
             sys.stdin.readline()
+        elif line == "hear":
+            print(json.dumps({"kind": "note", "message": sys.stdin.readline().strip()}), flush=True)
         else:
             print(json.dumps(line), flush=True)
 

@@ -51,11 +51,13 @@ class FakeRay:
     def __init__(self, state: str = "alive") -> None:
         self.state = state
         self.asked: list[str] = []
-        methods = {name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop", "give_up")}
+        methods = {
+            name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop", "give_up", "keep")
+        }
         self.actor = SimpleNamespace(**methods)
 
     def _call(self, name: str) -> Any:
-        return lambda: self.asked.append(name)
+        return lambda *words: self.asked.append(" ".join([name, *map(str, words)]))
 
     def wait(self, refs: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
         assert timeout >= 0
@@ -302,6 +304,12 @@ def test_asked_to_stop_the_actor_is(file: Path) -> None:
     ray = FakeRay()
     process(ray, file).tell("stop")
     assert ray.asked == ["ping", "request_stop"]
+
+
+def test_the_actor_hears_which_checkpoint_was_recorded(file: Path) -> None:
+    ray = FakeRay()
+    process(ray, file).tell("kept 6")
+    assert ray.asked == ["ping", "keep 6"]
 
 
 def test_without_ray_the_command_that_installs_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

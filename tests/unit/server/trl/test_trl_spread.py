@@ -151,6 +151,19 @@ def test_a_job_has_its_place_once_its_workers_have() -> None:
     assert hub.ping()
 
 
+@pytest.mark.parametrize(("several", "said"), [(False, ["kept 6", "kept 3"]), (True, [])])
+def test_workers_ask_which_checkpoint_was_recorded_and_a_process_alone_is_told(several: bool, said: list[str]) -> None:
+    hub, _ = actor()
+    told: list[str] = []
+    hub._child = SimpleNamespace(tell=told.append)  # type: ignore[assignment]
+    hub._several = several
+    assert hub.kept() == 0
+    hub.keep(6)
+    hub.keep(3)
+    assert hub.kept() == 6
+    assert told == said
+
+
 def test_workers_ask_whether_to_stop() -> None:
     hub, _ = actor()
     told: list[str] = []

@@ -100,6 +100,11 @@ def test_what_the_subprocess_says_is_what_happens(trainer: TrlTrainer, tmp_path:
     assert (first.epoch, last.epoch, trained) == (1, 2, Trained(40))
 
 
+def test_a_process_is_told_which_checkpoint_was_recorded(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "hear", saved(4, 2), DONE]])
+    assert [each for each in run.train() if isinstance(each, Note)] == [Note("kept 2")]
+
+
 def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
     assert Note("The training process was ended by signal 9; it goes on from the last checkpoint.") in run.train()

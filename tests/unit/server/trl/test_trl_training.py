@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,31 @@ def test_a_run_that_was_paused_and_killed_has_the_numbers_of_one_that_was_not(
         assert len(set(rewards)) > 1, "some answers are better"
 
 
+def test_a_checkpoint_that_the_server_counts_on_stays_and_a_lost_one_is_made_again(bench: Bench) -> None:
+    run = bench.run(hyperparameters={"n_epochs": 3})
+    there: set[str] = set()
+
+    def hold_up(progress: Progress, _: Control) -> None:
+        """A server that has not recorded the first checkpoint when the last one is made."""
+        deadline = time.monotonic() + 60
+        while isinstance(progress, Saved) and not {"checkpoint-3", "checkpoint-9"} <= there:
+            assert time.monotonic() < deadline, there
+            there.update(path.parent.name for path in (run.workdir / "run").glob("checkpoint-*/reconciler.json"))
+            time.sleep(0.05)
+
+    whole = bench.train(run, hold_up)
+    places = {path.name: path for path in (run.workdir / "run").iterdir() if path.is_dir()}
+    assert {"checkpoint-3", "checkpoint-6", "checkpoint-9"} <= set(places)
+    shutil.rmtree(places["checkpoint-6"])
+    (state,) = [each.state for each in whole if isinstance(each, Saved) and each.step == 6]
+    again = bench.train(replace(run, state=state))
+    lost = Note("The checkpoint of step 6 is lost; training goes on from step 3, to the same numbers.")
+    assert lost in again
+    assert sorted(numbers(again)) == list(range(4, 10))
+    assert numbers(whole) | numbers(again) == numbers(whole)
+    assert again[-1] == whole[-1]
+
+
 def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) -> None:
     found = bench.train(bench.run(hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
     steps = numbers(found)
@@ -80,6 +107,7 @@ def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) ->
     assert saved[-1].metrics["valid_mean_token_accuracy"] == steps[15]["full_valid_mean_token_accuracy"]
     place = bench.trainer.shelf.place("ft:tiny:local::x")
     assert sorted(each.name for each in place.glob("step-*")) == ["step-12", "step-15", "step-9"]
+    assert not (bench.directory / "work" / "x" / "run" / "checkpoint-3").exists(), "its successor was recorded"
 
 
 def test_a_loss_that_is_no_number_fails_the_run(bench: Bench) -> None:

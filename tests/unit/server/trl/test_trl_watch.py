@@ -34,7 +34,8 @@ def diverged(directory: Path, *steps: tuple[float, float], fp16: bool) -> str | 
     from reconciler.server.trainers.trl.watch import Watch  # noqa: PLC0415 - loads transformers
 
     told: list[Told] = []
-    watch, args = Watch(order(directory), lambda: False, told.append, validates=False), SimpleNamespace(fp16=fp16)
+    watch = Watch(order(directory), lambda: False, lambda: 0, told.append, validates=False)
+    args = SimpleNamespace(fp16=fp16)
     try:
         for number, (loss, gradient) in enumerate(steps, 1):
             state: Any = SimpleNamespace(global_step=number, max_steps=len(steps))

@@ -46,7 +46,7 @@ def _train(order: Any, stop: int | None) -> None:
                 told.write(line.model_dump_json(exclude_defaults=True) + "\n")
                 told.flush()
 
-        train(order, lambda: next(steps) == stop, tell)
+        train(order, lambda: next(steps) == stop, lambda: 0, tell)
 
 
 def _last(order: Any) -> Any:
