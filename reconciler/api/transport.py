@@ -16,9 +16,10 @@ import httpx
 from reconciler import __version__
 from reconciler.api.answers import Reply, clean, fault
 from reconciler.api.heads import log_answer, log_failure, log_request
+from reconciler.api.proxies import UNUSABLE, unusable
 from reconciler.api.secret import redact_body
 from reconciler.api.server import Server
-from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported, UsageError
+from reconciler.errors import ApiError, NoAnswer, PermanentError, Unsupported
 
 _MOST_BYTES = 64 * 2**20
 _USUAL = httpx.Timeout(60.0, connect=10.0)
@@ -48,7 +49,7 @@ class Transport:
                 limits=httpx.Limits(max_connections=32, max_keepalive_connections=32),
                 follow_redirects=False,
             )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        except UNUSABLE as error:
             raise unusable(error) from None
 
     async def aclose(self) -> None:
@@ -132,26 +133,6 @@ class Transport:
         )
         failure.sent = sent
         return failure
-
-
-def unusable(error: Exception) -> UsageError:
-    """Say what of the environment keeps an HTTP client from being made.
-
-    A proxy's address is not quoted: it may hold a password.
-    """
-    if isinstance(error, OSError):
-        return UsageError(
-            f"The certificates of authorities cannot be read: {error.strerror or error}.",
-            hint="Look at SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
-        )
-    if isinstance(error, ImportError):
-        return UsageError(
-            "A SOCKS proxy is set, and support for it is not installed.", hint="pip install 'httpx[socks]'"
-        )
-    return UsageError(
-        "The address of a proxy in the environment is no URL of a proxy.",
-        hint="Look at HTTP_PROXY, HTTPS_PROXY and ALL_PROXY; such an address begins with http:// or https://.",
-    )
 
 
 def trust(base_url: str) -> ssl.SSLContext | bool:

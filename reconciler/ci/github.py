@@ -17,7 +17,8 @@ from urllib.parse import quote
 import httpx
 
 from reconciler import __version__
-from reconciler.api.transport import trust, unusable
+from reconciler.api.proxies import UNUSABLE, unusable
+from reconciler.api.transport import trust
 from reconciler.errors import HostError
 from reconciler.report.escape import clean
 
@@ -82,7 +83,7 @@ class GitHub:
             self._http = httpx.Client(
                 base_url=api_url, transport=transport, verify=trust(api_url), timeout=_TIMEOUT, headers=headers
             )
-        except (ValueError, ImportError, OSError, httpx.InvalidURL) as error:
+        except UNUSABLE as error:
             fault = unusable(error)
             raise HostError(fault.message, hint=fault.hint) from None
 

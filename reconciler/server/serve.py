@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import UsageError
 from reconciler.server.context import Settings
 from reconciler.server.local import DEFAULT_CONCURRENCY, running_app
 from reconciler.server.presence import Presence
-from reconciler.server.webhooks import Deliverer, Endpoint
+from reconciler.server.store import Store
+from reconciler.server.webhooks import Deliverer, Endpoint, connection
 
 DEFAULT_PORT = 8787
 
@@ -44,7 +44,8 @@ async def serve(  # noqa: PLR0913 - an option each
     ``trains`` with what real training runs on.
 
     Raises:
-        UsageError: the host is not loopback and no key is set, or the address cannot be used.
+        UsageError: the host is not loopback and no key is set, or the address, or the environment's proxy to the
+            webhook, cannot be used.
         StoreError: the directory cannot be used.
     """
     settings = settings or Settings()
@@ -54,6 +55,7 @@ async def serve(  # noqa: PLR0913 - an option each
             hint="Set an API key, or serve on 127.0.0.1.",
         )
     settings = replace(settings, loopback=is_loopback(host) and settings.api_key is None)
+    telling = _Telling(settings.webhook)
     listener = _listen(host, port)
     with listener:
         async with running_app(
@@ -74,25 +76,33 @@ async def serve(  # noqa: PLR0913 - an option each
                 timeout_keep_alive=60, timeout_graceful_shutdown=5, date_header=settings.chaos is None,
             )  # fmt: skip
             try:
-                async with _telling(app, settings.webhook):
+                async with telling.of(app.state.context.store):
                     await _Server(config, announce, front.close if front else lambda: None).serve([listener])
             finally:
                 presence.remove(directory)
 
 
-@contextlib.asynccontextmanager
-async def _telling(app: FastAPI, target: Endpoint | None) -> AsyncIterator[None]:
-    """Tell the endpoint how jobs end, as long as the block lasts."""
-    if target is None:
-        yield
-        return
-    task = asyncio.create_task(Deliverer(app.state.context.store, target).run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+class _Telling:
+    """Tells an endpoint how jobs end. Made before anything is served: what keeps it from sending is said at once."""
+
+    def __init__(self, target: Endpoint | None) -> None:
+        self._sends = (target, connection(target)) if target else None
+
+    @contextlib.asynccontextmanager
+    async def of(self, store: Store) -> AsyncIterator[None]:
+        """Tell of a store's jobs, as long as the block lasts."""
+        if self._sends is None:
+            yield
+            return
+        target, client = self._sends
+        async with client:
+            task = asyncio.create_task(Deliverer(store, target).run(client))
+            try:
+                yield
+            finally:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
 
 
 class _Server(uvicorn.Server):

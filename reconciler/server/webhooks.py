@@ -18,6 +18,7 @@ import httpx
 
 from reconciler import __version__
 from reconciler.api.loopback import is_loopback
+from reconciler.api.proxies import UNUSABLE, unusable
 from reconciler.api.webhooks import SECRET_VARIABLE, headers, secret_of
 from reconciler.errors import StoreError, UsageError
 from reconciler.server.store import Store
@@ -31,6 +32,7 @@ _PATIENCE = 10.0
 _CLAIMED = 60.0
 _FIRST, _LONGEST = 2.0, 3600.0
 _AT_ONCE = 10
+_AFTER_A_FAULT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,21 @@ def endpoint(url: str, environment: Mapping[str, str]) -> Endpoint:
     return Endpoint(url, key)
 
 
+def connection(target: Endpoint, transport: httpx.AsyncBaseTransport | None = None) -> httpx.AsyncClient:
+    """Make the client that sends to an endpoint; ``transport`` replaces the network.
+
+    Raises:
+        UsageError: the environment names a proxy or certificates that cannot be used.
+    """
+    try:
+        return httpx.AsyncClient(
+            timeout=_PATIENCE, transport=transport, trust_env=not target.loopback,
+            headers={"User-Agent": f"finetune-reconciler/{__version__}", "Content-Type": "application/json"},
+        )  # fmt: skip
+    except UNUSABLE as error:
+        raise unusable(error) from None
+
+
 @dataclass(frozen=True, slots=True)
 class _Message:
     seq: int
@@ -83,30 +100,22 @@ def sweep(store: Store, now: float) -> None:
 
 
 class Deliverer:
-    """Sends what a store has noted. ``transport`` replaces the network; ``clock`` gives Unix seconds."""
+    """Sends what a store has noted. ``clock`` gives Unix seconds."""
 
-    def __init__(
-        self,
-        store: Store,
-        target: Endpoint,
-        *,
-        transport: httpx.AsyncBaseTransport | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store, self._target, self._transport, self._clock = store, target, transport, clock
+    def __init__(self, store: Store, target: Endpoint, *, clock: Callable[[], float] = time.time) -> None:
+        self._store, self._target, self._clock = store, target, clock
 
-    async def run(self) -> None:
+    async def run(self, client: httpx.AsyncClient) -> None:
         """Go on until cancelled."""
-        async with httpx.AsyncClient(
-            timeout=_PATIENCE, transport=self._transport, trust_env=not self._target.loopback,
-            headers={"User-Agent": f"finetune-reconciler/{__version__}", "Content-Type": "application/json"},
-        ) as client:  # fmt: skip
-            while True:
-                try:
-                    await self.send_due(client)
-                except StoreError as error:
-                    log.warning("Webhooks wait for the database: %s", error)
-                await asyncio.sleep(_LOOKS_EVERY)
+        while True:
+            try:
+                await self.send_due(client)
+            except StoreError as error:
+                log.warning("Webhooks wait for the database: %s", error)
+            except Exception:
+                log.exception("Webhooks go on after a fault.")
+                await asyncio.sleep(_AFTER_A_FAULT)
+            await asyncio.sleep(_LOOKS_EVERY)
 
     async def send_due(self, client: httpx.AsyncClient) -> None:
         """Send everything that is due, once."""

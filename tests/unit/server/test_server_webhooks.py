@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from serving import create, reach, upload
 
 from reconciler.api.webhooks import verify
 from reconciler.errors import UsageError
+from reconciler.server.context import Settings
+from reconciler.server.serve import serve
 from reconciler.server.store import Store
-from reconciler.server.webhooks import KEPT, Deliverer, Endpoint, endpoint, sweep
+from reconciler.server.webhooks import KEPT, Deliverer, Endpoint, connection, endpoint, sweep
 
 KEY = b"0123456789abcdef01234567"
 SECRET = {"RECONCILER_WEBHOOK_SECRET": "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"}
@@ -131,6 +135,45 @@ async def test_what_ended_while_nobody_told_is_told_by_the_next_server(tmp_path:
         else:
             assert await Inbox(store).look() == 1
         store.close()
+
+
+async def test_a_fault_that_nobody_foresaw_is_logged_and_what_was_due_is_sent_later(
+    client: TestClient, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    cancelled(client)
+    inbox.answers = [RuntimeError("odd")]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        inbox.time += 61  # what was claimed is free again
+        return inbox._answer(request)
+
+    async with connection(Endpoint(URL, KEY), httpx.MockTransport(answer)) as http, asyncio.timeout(20):
+        task = asyncio.create_task(inbox.deliverer.run(http))
+        while inbox.left():
+            assert not task.done()
+            await asyncio.sleep(0.05)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+    assert len(inbox.requests) == 2
+    assert caplog.text.count("Webhooks go on after a fault.") == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "why"),
+    [
+        ("HTTPS_PROXY", "ftp://u:secret@127.0.0.1:9", "no URL of a proxy"),
+        ("SSL_CERT_FILE", "gone.pem", "certificates"),
+    ],
+)
+async def test_a_proxy_or_certificates_that_cannot_be_used_are_said_before_anything_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, why: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UsageError, match=why) as caught:
+        await serve(tmp_path / "server", port=0, settings=Settings(webhook=Endpoint(URL, KEY)))
+    assert "secret" not in caught.value.message
+    assert not (tmp_path / "server").exists()
 
 
 @pytest.mark.parametrize(
