@@ -1,7 +1,8 @@
 """The specs of a branch, apart from any work tree: fetched into a clone of our own, and read commit by commit.
 
-A commit is whole, so what it lacks is meant to be gone; limits on destruction hold as always. The clone is the cache's:
-it may be deleted, and is made again.
+A commit is whole, so what it lacks is meant to be gone; limits on destruction hold as always. A checkout that failed
+may leave half of one: until another has succeeded nothing is read, and the last good specs stand. The clone is the
+cache's: it may be deleted, and is made again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ _USER = re.compile(r"(?<=://)[^/@]*@")
 
 class _GitFailed(Exception):
     """In git's own words."""
+
+
+class _HalfWay(_GitFailed):
+    """A checkout failed: the clone's files may be those of two commits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Branch:
         self._asked_at: float | None = None
         self._tip = self._commit = self._at = ""
         self._problem = ""
+        self._torn = False
+        self._last: Snapshot | None = None
         self._notes: tuple[str, ...] = ()
 
     async def read(self) -> Snapshot:
@@ -88,11 +95,28 @@ class Branch:
         if self._asked_at is None or self._clock() - self._asked_at >= self._every:
             await asyncio.to_thread(self._follow)
             self._asked_at = self._clock()
-        if self._tree is None:
-            self._tree = self._make()
-        snapshot = await self._tree.read()
+        snapshot = self._as_before() if self._torn else await self._whole()
         problems = (self._problem, *snapshot.problems) if self._problem else snapshot.problems
         return replace(snapshot, problems=problems, notes=(*snapshot.notes, *self._notes), at=self._at)
+
+    async def _whole(self) -> Snapshot:
+        if self._tree is None:
+            self._tree = self._make()
+        self._last = await self._tree.read()
+        return self._last
+
+    def _as_before(self) -> Snapshot:
+        """Go on with what was read last: half of a commit says nothing of what is gone.
+
+        Raises:
+            ReconcilerError: nothing was.
+        """
+        if self._last is None:
+            raise ReconcilerError(
+                f"{self._problem}.", hint=f"Make room in {self._directory}, or delete it: it is made again."
+            )
+        words = f"a checkout failed half way: the specs of {self._commit[:12]} stand until one succeeds"
+        return replace(self._last, unsure=(*self._last.unsure, words))
 
     async def changed(self) -> bool:
         """Say no: only the remote knows, and asking it is what reading does."""
@@ -109,7 +133,7 @@ class Branch:
             self._prepare()
             seen = self._seen()
             name, tip = self._newest()
-            if tip != self._tip:
+            if tip != self._tip or self._torn:
                 self._git("fetch", "--no-tags", "--force", "--", self._ref.url, f"+{name}:{_NEW}", slow=True)
                 commit = self._git("rev-parse", "--verify", f"{_NEW}^{{commit}}")
                 self._compare(seen, commit)
@@ -117,7 +141,8 @@ class Branch:
                 self._tip = tip
             self._problem = ""
         except _GitFailed as error:
-            self._problem = f"{self._ref.ref} cannot be fetched: {error}"
+            verb = "checked out" if isinstance(error, _HalfWay) else "fetched"
+            self._problem = f"{self._ref.ref} cannot be {verb}: {error}"
             if not self._commit:
                 self._fall_back()
 
@@ -136,11 +161,13 @@ class Branch:
         self._problem += f" (going on with {self._commit[:12]}, which was followed last)"
 
     def _prepare(self) -> None:
+        state = self._directory / ".git"
+        for lock in (*state.glob("*.lock"), *state.glob("refs/reconciler/*.lock")):
+            lock.unlink(missing_ok=True)  # of a git that was killed: we are alone here
         if self._asked_at is not None:
             return
         self._directory.mkdir(parents=True, exist_ok=True)
         self._git("init", "--quiet")
-        (self._directory / ".git" / "index.lock").unlink(missing_ok=True)  # of a run that was killed: we are alone here
         self._git("config", "remote.origin.url", self._origin())
 
     def _origin(self) -> str:
@@ -178,11 +205,15 @@ class Branch:
                 self._notes = (words,)
 
     def _check_out(self, commit: str) -> None:
-        self._git("checkout", "--quiet", "--force", "--detach", commit, slow=True)
-        self._git("clean", "--quiet", "-ffdx", "-e", "/.reconciler")
+        at = f"{self._ref.ref} is at {commit[:12]}: {self._git('log', '-1', '--format=%s', commit)}"
+        self._torn = True
+        try:
+            self._git("checkout", "--quiet", "--force", "--detach", commit, slow=True)
+            self._git("clean", "--quiet", "-ffdx", "-e", "/.reconciler")
+        except _GitFailed as error:
+            raise _HalfWay(str(error)) from error
+        self._torn, self._commit, self._at = False, commit, at
         self._git("update-ref", _SEEN, commit)
-        self._commit = commit
-        self._at = f"{self._ref.ref} is at {commit[:12]}: {self._git('log', '-1', '--format=%s', commit)}"
 
     def _git(self, *arguments: str, slow: bool = False) -> str:
         """Run git in the clone; it asks nobody for anything."""

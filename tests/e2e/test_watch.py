@@ -151,7 +151,17 @@ def test_a_branch_is_followed_apart_from_any_work_tree(tmp_path: Path, server: R
         assert server.by_name("b") == []
         commit(repo.root)
         server.until("b", "running")
-        repo.remove("b")
+        (clone,) = (tmp_path / "cache" / "reconciler").glob("*/.git")
+        for setting in (("filter.full.smudge", "false"), ("filter.full.required", "true")):
+            git(clone, "config", *setting)
+        (repo.root / ".gitattributes").write_text("specs/moved.yaml filter=full\n")
+        (repo.root / "specs" / "b.yaml").rename(repo.root / "specs" / "moved.yaml")
+        commit(repo.root)
+        watch.until("main cannot be checked out")
+        time.sleep(2.5)
+        assert not (clone.parent / "specs" / "b.yaml").exists()
+        assert [job["status"] for job in server.by_name("b")] == ["running"]
+        repo.remove("moved")
         commit(repo.root)
         server.until("b", "cancelled")
         assert watch.end().code == 0

@@ -40,6 +40,9 @@ class Upstream:
         )
         return done.stdout.strip()
 
+    def clone_git(self, *arguments: str) -> None:
+        subprocess.run(["git", "-C", str(self.clone), *arguments], check=True)
+
     def commit(self, **files: str | None) -> str:
         for path, text in files.items():
             file = self.root / path
@@ -165,6 +168,80 @@ async def test_a_run_that_was_killed_in_a_checkout_is_in_nobodys_way(upstream: U
     (upstream.clone / "specs/stray.yaml").write_text(spec("stray"))
     upstream.branch = upstream.follow("main")
     assert await upstream.names() == ["a"]
+
+
+def renamed_and_failing(upstream: Upstream) -> None:
+    """Rename a spec in a commit whose checkout fails half way: when the old file is gone and the new one not there."""
+    attributes = {".gitattributes": "specs/new.yaml filter=full\n", "reconciler.yaml": "owner: test\n\n"}
+    upstream.commit(**{"specs/old.yaml": None, "specs/new.yaml": spec("a"), **attributes})
+    upstream.clone_git("config", "filter.full.smudge", "false")
+    upstream.clone_git("config", "filter.full.required", "true")
+
+
+async def test_a_checkout_that_fails_half_way_leaves_all_as_it_was(upstream: Upstream) -> None:
+    upstream.commit(**{"specs/old.yaml": spec("a"), "specs/z.yaml": spec("z")})
+    good = await upstream.read()
+    renamed_and_failing(upstream)
+    for _ in range(2):
+        snapshot = await upstream.read()
+        assert not (upstream.clone / "specs/old.yaml").exists()
+        assert [d.name for d in snapshot.repository.desired] == ["a", "z"]
+        assert snapshot.at == good.at
+        assert snapshot.problems[0].startswith("main cannot be checked out: ")
+        assert "half way" in snapshot.unsure[0]
+    upstream.clone_git("config", "--unset", "filter.full.smudge")
+    upstream.clone_git("config", "--unset", "filter.full.required")
+    commit = upstream.commit(**{"specs/z.yaml": None})
+    snapshot = await upstream.read()
+    assert [d.source.file for d in snapshot.repository.desired] == ["specs/new.yaml"]
+    assert (snapshot.problems, snapshot.unsure) == ((), ())
+    assert commit[:12] in snapshot.at
+
+
+async def test_a_branch_that_goes_back_after_a_checkout_that_failed_is_checked_out_again(upstream: Upstream) -> None:
+    before = upstream.commit(**{"specs/old.yaml": spec("a")})
+    await upstream.read()
+    renamed_and_failing(upstream)
+    assert (await upstream.read()).unsure
+    upstream.git("reset", "--quiet", "--hard", before)
+    snapshot = await upstream.read()
+    assert (snapshot.problems, snapshot.unsure) == ((), ())
+    assert (upstream.clone / "specs/old.yaml").exists()
+
+
+async def test_a_run_that_begins_with_a_checkout_that_fails_begins_with_the_last_good_commit(
+    upstream: Upstream,
+) -> None:
+    upstream.commit(**{"specs/old.yaml": spec("a")})
+    await upstream.read()
+    upstream.branch.close()
+    renamed_and_failing(upstream)
+    upstream.branch = upstream.follow("main")
+    snapshot = await upstream.read()
+    assert [d.source.file for d in snapshot.repository.desired] == ["specs/old.yaml"]
+    assert "which was followed last" in snapshot.problems[0]
+
+
+async def test_without_any_good_checkout_there_is_an_error_and_no_half_of_one(upstream: Upstream) -> None:
+    await upstream.read()
+    renamed = "specs/new.yaml filter=full\n"
+    upstream.commit(**{"specs/old.yaml": spec("b"), "specs/new.yaml": spec("a"), ".gitattributes": renamed})
+    upstream.clone_git("config", "filter.full.smudge", "false")
+    upstream.clone_git("config", "filter.full.required", "true")
+    upstream.clone_git("update-ref", "-d", "refs/reconciler/seen")
+    upstream.branch.close()
+    upstream.branch = upstream.follow("main")
+    with pytest.raises(ReconcilerError, match="cannot be checked out"):
+        await upstream.read()
+
+
+async def test_a_git_that_was_killed_within_a_run_is_in_nobodys_way(upstream: Upstream) -> None:
+    upstream.commit(**{"specs/a.yaml": spec("a")})
+    await upstream.read()
+    for lock in ("index.lock", "HEAD.lock", "refs/reconciler/seen.lock"):
+        (upstream.clone / ".git" / lock).write_text("")
+    upstream.commit(**{"specs/b.yaml": spec("b")})
+    assert await upstream.names() == ["a", "b"]
 
 
 async def test_hooks_of_the_machine_do_not_run(upstream: Upstream) -> None:
