@@ -2,6 +2,7 @@
 
 ``model.json`` beside the steps tells what the model is: its ``final`` step is the one that the model's own name means,
 None while it is trained; ``removed`` are the names that were deleted. A step's directory appears whole or not at all.
+Several processes write there, so each holds a model's lock, a file beside its directory, while it changes the card.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from reconciler.server.trainers.trl.checkpoints import sync
 
@@ -76,18 +80,23 @@ class Shelf:
 
         None of this name is no error.
         """
-        try:
-            made = self.find(name)
-        except NoWeights:
+        model = name.partition(_CHECKPOINT)[0]
+        place = self.place(model)
+        if not place.is_dir():
             return
-        place, model = made.directory.parent, name.partition(_CHECKPOINT)[0]
-        removed = {*made.card.get("removed", ()), name}
-        names = {f"{model}{_CHECKPOINT}{made.step}"} | ({model} if made.step == made.card["final"] else set())
-        _write(place, made.card | {"removed": sorted(removed)})
-        if names <= removed:
-            shutil.rmtree(made.directory, ignore_errors=True)
-        if not _steps(place):
-            shutil.rmtree(place, ignore_errors=True)
+        with _alone(place):
+            try:
+                made = self.find(name)
+            except NoWeights:
+                return
+            removed = {*made.card.get("removed", ()), name}
+            names = {f"{model}{_CHECKPOINT}{made.step}"} | ({model} if made.step == made.card["final"] else set())
+            if names <= removed:
+                shutil.rmtree(made.directory, ignore_errors=True)
+            if _steps(place):
+                _write(place, made.card | {"removed": sorted(removed)})
+            else:
+                shutil.rmtree(place, ignore_errors=True)
 
 
 def is_adapter(weights: Path) -> bool:
@@ -101,28 +110,33 @@ def step_directory(place: Path, step: int) -> Path:
 
 
 def publish(checkpoint: Path, place: Path, step: int, card: dict[str, Any]) -> None:
-    """Put the weights of a trainer's checkpoint on the shelf. Done again, it changes nothing.
+    """Put the weights of a trainer's checkpoint on the shelf. Done again, it changes nothing, but gives a name back.
 
     Raises:
         OSError: the disk is full, or does not take them.
     """
     target, part = step_directory(place, step), place / f"step-{step}.part"
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
+    with _alone(place):  # whoever deletes the model's last step now must not take this one with it
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(parents=True)
     for file in sorted(checkpoint.iterdir()):
         if file.name in _WEIGHTS or (file.name.startswith("model") and ".safetensors" in file.name):
             _link(file, part / file.name)
             sync(part / file.name)
-    shutil.rmtree(target, ignore_errors=True)
-    part.rename(target)
+    with _alone(place):
+        removed = {name for name in _removed(place) if not name.endswith(f"{_CHECKPOINT}{step}")}
+        _write(place, {**card, "final": None, "removed": sorted(removed)})
+        shutil.rmtree(target, ignore_errors=True)
+        part.rename(target)
     for directory in (target, place, place.parent):
         sync(directory)
-    _write(place, {**card, "final": None})
 
 
 def finish(place: Path, step: int) -> None:
     """Say that the model is made: its name means this step's weights."""
-    _write(place, {**read_card(place), "final": step})
+    with _alone(place):
+        _write(place, {**read_card(place), "final": step})
+    sync(place)
 
 
 def read_card(place: Path) -> dict[str, Any]:
@@ -135,8 +149,21 @@ def read_card(place: Path) -> dict[str, Any]:
     return card
 
 
+def _removed(place: Path) -> set[str]:
+    try:
+        return set(read_card(place).get("removed", ()))
+    except (OSError, ValueError):
+        return set()
+
+
+def _alone(place: Path) -> FileLock:
+    """Be the only one that changes a model's card, once entered; the lock outlives its directory."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(place.parent / f".{place.name}.lock")
+
+
 def _write(place: Path, card: dict[str, Any]) -> None:
-    written = place / f"{_CARD}.part"
+    written = place / f"{_CARD}.{secrets.token_hex(4)}.part"
     written.write_text(json.dumps(card, indent=2), encoding="utf-8")
     sync(written)
     written.replace(place / _CARD)

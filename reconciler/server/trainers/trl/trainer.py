@@ -31,6 +31,7 @@ from reconciler.server.trainers.base import (
 from reconciler.server.trainers.trl import faults, origin
 from reconciler.server.trainers.trl.attempt import Attempt
 from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
+from reconciler.server.trainers.trl.checkpoints import checkpoint
 from reconciler.server.trainers.trl.devices import Device, choose, find_devices
 from reconciler.server.trainers.trl.executor import Executor, LocalExecutor
 from reconciler.server.trainers.trl.grammar import INVALID, BadFormat, held_by
@@ -38,7 +39,7 @@ from reconciler.server.trainers.trl.memory import Load
 from reconciler.server.trainers.trl.order import Order, State, Told
 from reconciler.server.trainers.trl.recipe import Recipe, recipe
 from reconciler.server.trainers.trl.sampler import Sampler
-from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish
+from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish, publish, step_directory
 from reconciler.server.trainers.trl.template import EFFORT, effort_refused, known
 from reconciler.server.trainers.trl.tracking.settings import Target, parse
 from reconciler.server.trainers.trl.weighing import fitting, shapes_of
@@ -256,7 +257,7 @@ class TrlTrainer(Trainer):
         silent, killed = 0, False
         while not control.stopping:
             if state is not None and state.step == state.total:
-                finish(self.shelf.place(run.output_model), state.step)
+                self._finish(run, entry, numbers, state)
                 yield Trained(state.tokens)
                 return
             order = self._order(run, entry, numbers, state)
@@ -286,6 +287,13 @@ class TrlTrainer(Trainer):
         if origin.source(now) == origin.source(entry):
             return None
         return f"{model} was made on {entry.source}, and so is this: the catalogue's {now.source} is for new models."
+
+    def _finish(self, run: TrainingRun, entry: Entry, numbers: Recipe, state: State) -> None:
+        place = self.shelf.place(run.output_model)
+        if not step_directory(place, state.step).is_dir():  # its checkpoint was deleted before the model had its name
+            card = self._order(run, entry, numbers, state).card
+            publish(checkpoint(run.workdir, state.step), place, state.step, card)
+        finish(place, state.step)
 
     def _recipe(self, run: TrainingRun, entry: Entry, state: State | None) -> Recipe:
         numbers = recipe(run.method, run.hyperparameters, entry, run.rows)

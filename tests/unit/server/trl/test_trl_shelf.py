@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +67,68 @@ def test_nothing_is_left_of_a_model_whose_every_name_was_deleted(made: Shelf) ->
         made.remove(name)
     assert not made.place(MODEL).exists()
     made.remove(MODEL)
+
+
+class Slow:
+    """Makes what happens between reading a card and writing it long enough for others to come between."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._read = shelf.read_card
+        self._reads = threading.Barrier(2)
+        monkeypatch.setattr(shelf, "read_card", self.read)
+
+    def read(self, place: Path) -> dict[str, Any]:
+        card = self._read(place)
+        try:
+            self._reads.wait(0.3)
+        except threading.BrokenBarrierError:
+            self._reads.reset()
+        return card
+
+    @staticmethod
+    def together(*actions: Callable[[], None]) -> None:
+        faults: list[BaseException] = []
+
+        def run(action: Callable[[], None]) -> None:
+            try:
+                action()
+            except BaseException as error:  # noqa: BLE001 - whatever it is, the test shows it
+                faults.append(error)
+
+        threads = [threading.Thread(target=run, args=(action,)) for action in actions]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert faults == []
+
+
+def test_a_model_keeps_its_name_where_a_checkpoint_is_deleted_as_it_gets_it(
+    made: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = made.place(MODEL)
+    shelf.publish(tmp_path / "checkpoint", place, 6, {"job": "ftjob-x"})
+    slow = Slow(monkeypatch)
+    slow.together(lambda: shelf.finish(place, 6), lambda: made.remove(f"{MODEL}:ckpt-step-2"))
+    monkeypatch.undo()
+    assert made.find(MODEL).step == 6
+
+
+def test_of_two_checkpoints_that_are_deleted_at_once_both_are(made: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Slow(monkeypatch)
+    slow.together(*(lambda step=step: made.remove(f"{MODEL}:ckpt-step-{step}") for step in (4, 6)))
+    monkeypatch.undo()
+    assert set(made.find(MODEL).card["removed"]) == {f"{MODEL}:ckpt-step-4", f"{MODEL}:ckpt-step-6"}
+
+
+def test_a_step_that_is_published_keeps_what_was_deleted_and_gives_its_own_name_back(
+    made: Shelf, tmp_path: Path
+) -> None:
+    for step in (2, 6):
+        made.remove(f"{MODEL}:ckpt-step-{step}")
+    shelf.publish(tmp_path / "checkpoint", made.place(MODEL), 6, {"job": "ftjob-x"})
+    shelf.finish(made.place(MODEL), 6)
+    assert made.find(MODEL).card["removed"] == [f"{MODEL}:ckpt-step-2"]
 
 
 def test_steps_that_are_not_kept_are_pruned(made: Shelf) -> None:

@@ -61,6 +61,7 @@ class Run:
         place = trainer.shelf.place("ft:tiny:local::x")
         place.mkdir(parents=True)
         (place / "model.json").write_text('{"final": null}')
+        (place / "step-4").mkdir()
 
     def train(self, control: Control | None = None, state: bytes | None = None) -> list[Progress]:
         found = []
@@ -197,6 +198,18 @@ def test_asked_to_stop_before_it_began_it_is_ended_at_once(trainer: TrlTrainer, 
 def test_a_run_that_was_over_is_not_trained_again(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [])
     assert run.train(state=b'{"step": 4, "total": 4, "tokens": 40, "micro": 2}') == [Trained(40)]
+
+
+def test_a_model_whose_last_checkpoint_was_deleted_before_it_was_made_has_its_weights(
+    trainer: TrlTrainer, tmp_path: Path
+) -> None:
+    run = Run(trainer, tmp_path, [])
+    trainer.delete("ft:tiny:local::x:ckpt-step-4")
+    saved_at = run.workdir / "run" / "checkpoint-4"
+    saved_at.mkdir(parents=True)
+    (saved_at / "adapter_model.safetensors").touch()
+    assert run.train(state=b'{"step": 4, "total": 4, "tokens": 40, "micro": 2}') == [Trained(40)]
+    assert (trainer.shelf.find("ft:tiny:local::x").directory / "adapter_model.safetensors").is_file()
 
 
 def job(model: str = "tiny", kind: str = "supervised", given: dict[str, Any] | None = None, **more: Any) -> Any:
