@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from reconciler.errors import StoreError
-from reconciler.server import checking, files, jobs, lease, parts, webhooks
+from reconciler.server import checking, files, jobs, lease, leftovers, parts, webhooks
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger, fit_for
 from reconciler.server.store import Store
@@ -118,6 +118,7 @@ class Engine:
             webhooks.sweep(self._store, self._clock())
             left = threading.Thread(target=sweep_workdirs, args=(self._store, set(self._workers)), daemon=True)
             left.start()
+            threading.Thread(target=leftovers.sweep, args=(self._store, self.trainer), daemon=True).start()
         if self._is_due("look round", _LOOK_ROUND_EVERY):
             self._say_what_is_left(ledger)
         self._start_checking(ledger)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from reconciler.server import documents, operations
-from reconciler.server.problems import not_found
+from reconciler.server import documents, leftovers, operations
+from reconciler.server.problems import Problem, not_found
 from reconciler.server.routes.shared import Here, answer
 from reconciler.server.schemas import Deleted, ErrorAnswer, ModelAnswer, ModelListing
 
@@ -38,7 +38,12 @@ def retrieve_model(here: Here, model: str) -> Response:
 )
 def delete_model(here: Here, model: str) -> Response:
     """Delete a model that was made here, or a checkpoint's."""
-    with here.store.write() as db:
-        operations.delete_model(db, model, here.engine.trainer.bases)
-    here.engine.trainer.delete(model)
+    trainer = here.engine.trainer
+    try:
+        with here.store.write() as db:
+            operations.delete_model(db, model, trainer.bases)
+    except Problem:
+        leftovers.sweep(here.store, trainer, model)  # of a deletion that did not come to its end
+        raise
+    trainer.delete(model)
     return answer(documents.deleted(model, "model"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -270,6 +270,13 @@ class Trainer(ABC):
 
     def delete(self, model: str) -> None:  # noqa: B027 - some keep nothing
         """Let go of what is kept of a model or checkpoint that was deleted."""
+
+    def sweep(self, named: Callable[[str], Collection[str] | None], model: str | None = None) -> None:  # noqa: B027
+        """Let go of what is kept of jobs that have ended and goes by no name, of one ``model`` where it is given.
+
+        ``named`` returns the models and checkpoints that are left of a job, by its id; None where it has not ended or
+        is unknown, so that all of it stays. What ``named`` raises ends the sweep.
+        """
 
 
 def load_trainer(name: str, options: TrainerOptions) -> Trainer:

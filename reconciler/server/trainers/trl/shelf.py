@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,35 @@ class Shelf:
                 _write(place, made.card | {"removed": sorted(removed)})
             else:
                 shutil.rmtree(place, ignore_errors=True)
+
+    def sweep(self, named: Callable[[str], Collection[str] | None], model: str | None = None) -> None:
+        """Delete the steps that no name is left for; those of one model, or of a checkpoint's, where it is given.
+
+        ``named`` says which names are left of what a job has made, None where the job is unknown or may make more.
+        """
+        places = self._directory.glob("*") if model is None else [self.place(model.partition(_CHECKPOINT)[0])]
+        for place in places:
+            if place.is_dir():
+                with _alone(place):
+                    self._sweep(place, named)
+
+    def _sweep(self, place: Path, named: Callable[[str], Collection[str] | None]) -> None:
+        try:
+            card = read_card(place)
+        except (OSError, ValueError):
+            return
+        model, job, final = (card.get(key) for key in ("model", "job", "final"))
+        if not isinstance(model, str) or not isinstance(job, str) or self.place(model) != place:
+            return
+        names = named(job)
+        if names is None or (final is None and model in names):
+            return
+        for directory in _steps(place):
+            step = directory.name.removeprefix("step-")
+            if f"{model}{_CHECKPOINT}{step}" not in names and not (model in names and step == str(final)):
+                shutil.rmtree(directory, ignore_errors=True)
+        if not _steps(place):
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def is_adapter(weights: Path) -> bool:

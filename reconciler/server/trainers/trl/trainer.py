@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ from reconciler.server.trainers.trl.shelf import NoWeights, Shelf, finish, publi
 from reconciler.server.trainers.trl.template import EFFORT, effort_refused, known
 from reconciler.server.trainers.trl.tracking.settings import Target, parse
 from reconciler.server.trainers.trl.weighing import fitting, shapes_of
+
+log = logging.getLogger(__name__)
 
 _NEEDED = ("torch", "transformers", "trl", "peft", "datasets", "accelerate")
 _TRACKING = "tracking"
@@ -189,8 +192,15 @@ class TrlTrainer(Trainer):
             raise JobRefused("grader_not_installed", f"{error.message} {error.hint}", f"{at}.grader") from error
 
     def delete(self, model: str) -> None:
-        """Delete the weights of a model or a checkpoint."""
-        self.shelf.remove(model)
+        """Delete the weights of a model or a checkpoint; what cannot be deleted now is swept away later."""
+        try:
+            self.shelf.remove(model)
+        except OSError as error:
+            log.warning("The weights of %s are deleted later: %s", model, error)
+
+    def sweep(self, named: Callable[[str], Collection[str] | None], model: str | None = None) -> None:
+        """Delete the weights that nothing names."""
+        self.shelf.sweep(named, model)
 
     def answer(self, question: Question) -> Iterator[Piece | End]:
         """Answer from the weights."""

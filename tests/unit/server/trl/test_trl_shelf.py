@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.errors import StoreError
 from reconciler.server.trainers.trl import shelf
 from reconciler.server.trainers.trl.shelf import NoWeights, Shelf
 
@@ -24,7 +25,7 @@ def made(tmp_path: Path) -> Shelf:
         (checkpoint / name).write_text(name)
     found = Shelf(tmp_path / "models")
     for step in (2, 4, 6):
-        shelf.publish(checkpoint, found.place(MODEL), step, {"job": "ftjob-x"})
+        shelf.publish(checkpoint, found.place(MODEL), step, {"model": MODEL, "job": "ftjob-x"})
     shelf.finish(found.place(MODEL), 6)
     return found
 
@@ -129,6 +130,71 @@ def test_a_step_that_is_published_keeps_what_was_deleted_and_gives_its_own_name_
     shelf.publish(tmp_path / "checkpoint", made.place(MODEL), 6, {"job": "ftjob-x"})
     shelf.finish(made.place(MODEL), 6)
     assert made.find(MODEL).card["removed"] == [f"{MODEL}:ckpt-step-2"]
+
+
+def steps(made: Shelf) -> list[str]:
+    return sorted(path.name for path in made.place(MODEL).glob("step-*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "left"),
+    [
+        (
+            {MODEL, f"{MODEL}:ckpt-step-2", f"{MODEL}:ckpt-step-4", f"{MODEL}:ckpt-step-6"},
+            ["step-2", "step-4", "step-6"],
+        ),
+        ({MODEL, f"{MODEL}:ckpt-step-2"}, ["step-2", "step-6"]),
+        ({f"{MODEL}:ckpt-step-4"}, ["step-4"]),
+        ({MODEL}, ["step-6"]),
+        ((), []),
+        (None, ["step-2", "step-4", "step-6"]),
+    ],
+)
+def test_steps_that_nothing_names_are_swept_and_others_never(
+    made: Shelf, names: Collection[str] | None, left: list[str]
+) -> None:
+    asked: list[str] = []
+
+    def named(job: str) -> Collection[str] | None:
+        asked.append(job)
+        return names
+
+    made.sweep(named)
+    assert (asked, steps(made)) == (["ftjob-x"], left)
+    assert made.place(MODEL).exists() == bool(left)
+
+
+def test_a_sweep_removes_nothing_where_the_names_cannot_be_read(made: Shelf) -> None:
+    def named(_: str) -> Collection[str]:
+        raise StoreError("The database cannot be used.")
+
+    with pytest.raises(StoreError):
+        made.sweep(named)
+    assert len(steps(made)) == 3
+
+
+def test_a_sweep_leaves_a_model_whose_card_does_not_say_which_step_it_is(made: Shelf, tmp_path: Path) -> None:
+    card = {"model": MODEL, "job": "ftjob-x"}
+    shelf.publish(tmp_path / "checkpoint", made.place(MODEL), 8, card)
+    made.sweep(lambda _: {MODEL})
+    assert len(steps(made)) == 4
+
+
+@pytest.mark.parametrize(
+    "card", ["", "{", '{"model": "other", "job": "ftjob-x"}', '{"model": "ft:m:local:x:abcdefgh"}']
+)
+def test_a_sweep_leaves_what_it_does_not_know(made: Shelf, card: str) -> None:
+    (made.place(MODEL) / "model.json").write_text(card)
+    made.sweep(lambda _: ())
+    assert len(steps(made)) == 3
+
+
+def test_one_model_may_be_swept_alone(made: Shelf) -> None:
+    for other in ("ft:m:local:y:1", "nobody's", f"{MODEL}x"):
+        made.sweep(lambda _: (), other)
+    assert len(steps(made)) == 3
+    made.sweep(lambda _: {MODEL}, f"{MODEL}:ckpt-step-4")
+    assert steps(made) == ["step-6"]
 
 
 def test_steps_that_are_not_kept_are_pruned(made: Shelf) -> None:
