@@ -77,7 +77,7 @@ class Attempt:
                 order = self._order
                 entry = published(order.place) or order.entry  # a cluster's process may be of a server before this one
                 self.state = State(
-                    step=told.step, total=told.total, tokens=told.tokens, micro=order.recipe.micro, entry=entry
+                    step=told.step, total=told.total, tokens=told.tokens, micro=order.recipe.held, entry=entry
                 )
                 yield Saved(told.step, told.metrics, self.state.model_dump_json().encode(), epoch=told.epoch)
                 self._process.tell(kept(told.step))  # it has been recorded

@@ -9,8 +9,8 @@
                   what goes into each)
     libraries     half a GiB
 
-Tokens at once are micro_batch rows (reinforcement: times generations) of the training file's mean length, at most
-``context``. It is a floor: what is refused by it would not have fitted. What passes may still run out of memory.
+Tokens at once are micro_batch rows (reinforcement: answers) of the training file's mean length, at most ``context``. It
+is a floor: what is refused by it would not have fitted. What passes may still run out of memory.
 """
 
 from __future__ import annotations
@@ -69,8 +69,7 @@ def need(entry: Entry, shapes: Shapes, load: Load, *, half: bool) -> Need:
         chosen = [s for name, s in layers.items() if targets == "all-linear" or _is_one_of(name, targets)]
         trained = 16 * entry.lora.rank * sum(map(sum, chosen))
     weights = parameters // 2 if entry.tuning == "qlora" else parameters * width
-    recipe = load.recipe
-    tokens = int(recipe.micro * recipe.generations * min(load.tokens, entry.context))
+    tokens = int(load.recipe.micro * min(load.tokens, entry.context))
     return Need(weights, trained, tokens * width * _numbers_a_token(entry, shapes, layers))
 
 

@@ -109,11 +109,9 @@ class _Rewarded(GRPOTrainer):  # type: ignore[misc]
 
 def _reinforcement(order: Order, given: dict[str, Any], note: Note) -> Any:  # noqa: ANN401
     recipe = order.recipe
-    common = _common(order)
-    common["per_device_train_batch_size"] = recipe.micro * recipe.generations
-    common["per_device_eval_batch_size"] = recipe.eval_samples * max(1, order.entry.micro_batch // recipe.eval_samples)
     args = GRPOConfig(
-        **common,
+        **_common(order),
+        steps_per_generation=recipe.accumulate,  # answers are sampled for a whole step, whose parts then are learnt
         num_generations=recipe.generations,
         num_generations_eval=recipe.eval_samples,
         max_completion_length=order.entry.answer,
@@ -135,7 +133,7 @@ def _common(order: Order) -> dict[str, Any]:
         "lr_scheduler_type": "linear",
         "num_train_epochs": recipe.epochs,
         "per_device_train_batch_size": recipe.micro,
-        "per_device_eval_batch_size": entry.micro_batch,
+        "per_device_eval_batch_size": recipe.validated,
         "gradient_accumulation_steps": recipe.accumulate,
         "gradient_checkpointing": entry.gradient_checkpointing,
         "seed": order.seed % 2**32,

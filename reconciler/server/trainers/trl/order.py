@@ -16,9 +16,10 @@ from reconciler.server.trainers.trl.tracking.settings import Target
 
 
 class State(BaseModel):
-    """Where a run can go on from; what the engine keeps for it. ``tokens`` were learnt from so far.
+    """Where a run can go on from; what the engine keeps for it.
 
-    ``entry`` is what it is trained by, which the catalogue may say otherwise by the time it goes on.
+    ``tokens`` were learnt from so far, with at most ``micro`` rows in memory at once. ``entry`` is what it is trained
+    by, which the catalogue may say otherwise by the time it goes on.
     """
 
     model_config = ConfigDict(frozen=True)

@@ -264,7 +264,7 @@ class TrlTrainer(Trainer):
             yield Note(f"{wanted.workers} workers share a batch in equal parts: batch_size is {wanted.batch} here.")
         if state is None and (words := self._moved(run.model, entry)):
             yield Note(words)
-        silent, killed = 0, False
+        silent, killed, validates = 0, False, run.validation_file is not None
         while not control.stopping:
             if state is not None and state.step == state.total:
                 self._finish(run, entry, numbers, state)
@@ -281,8 +281,8 @@ class TrlTrainer(Trainer):
                     return
                 case "done":
                     continue
-                case Told(code=faults.MEMORY) if not smaller and (less := numbers.smaller()):
-                    yield Note(f"Memory ran out with {numbers.micro} rows at once; trying {less.micro}.")
+                case Told(code=faults.MEMORY) if not smaller and (less := numbers.smaller(validates=validates)):
+                    yield _tries(less, numbers)
                     numbers, smaller = less, True
                 case Told(code=code, message=message, param=param):
                     raise TrainingFailed(code, message, param)
@@ -366,6 +366,13 @@ class TrlTrainer(Trainer):
             tracking=self._directory / _TRACKING,
             track=self._track,
         )
+
+
+def _tries(less: Recipe, numbers: Recipe) -> Note:
+    if less.micro < numbers.micro:
+        return Note(f"Memory ran out with {numbers.micro} rows at once; trying {less.micro}.")
+    rows = f"{numbers.validated} rows of the validation file"
+    return Note(f"Memory ran out with one row, or {rows}, at once; trying {less.validated} of these.")
 
 
 def _refusal(error: BadFormat | MissingExtra) -> tuple[str, str]:

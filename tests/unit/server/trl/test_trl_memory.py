@@ -41,7 +41,7 @@ def entry(**facts: Any) -> Entry:
 
 
 def load(method: Any = "supervised", micro: int = 4, tokens: float = 100, generations: int = 1) -> Load:
-    return Load(method, Recipe(learning_rate=1, epochs=1, batch=4, micro=micro, generations=generations), tokens)
+    return Load(method, Recipe(learning_rate=1, epochs=1, batch=4, held=micro, generations=generations), tokens)
 
 
 def needed(method: Any = "supervised", half: bool = False, **facts: Any) -> Need:
@@ -69,9 +69,9 @@ def test_the_formula_is_the_documented_one(found: Need, numbers: tuple[int, int,
     assert found.total == sum(numbers) + GIB // 2
 
 
-def test_answers_of_reinforcement_are_in_memory_together() -> None:
+def test_answers_of_reinforcement_are_its_rows() -> None:
     one, four = (need(entry(), SHAPES, load("reinforcement", generations=count), half=False) for count in (1, 4))
-    assert four.activations == 4 * one.activations
+    assert four.activations == one.activations
 
 
 def test_shapes_are_read_from_the_head_of_a_file(tmp_path: Path) -> None:
@@ -150,6 +150,12 @@ def test_rows_in_memory_at_once_are_fewer_where_that_helps() -> None:
     assert found.micro == 2
 
 
+def test_memory_that_does_not_hold_all_answers_to_a_prompt_may_hold_some() -> None:
+    device = Device("cuda", "Small", int(2.5 * GIB))
+    found = fitting(entry(), load("reinforcement", 8, 700, generations=8), device, {"a.0.b": [200_000, 400]})
+    assert (found.micro, found.accumulate) == (2, 16)
+
+
 def test_what_cannot_fit_says_what_would() -> None:
     device = Device("cuda", "Small", 12 * GIB)
     with pytest.raises(TrainingFailed) as caught:
@@ -212,4 +218,4 @@ def test_a_batch_that_is_held_in_parts_is_said(tmp_path: Path) -> None:
     made = weights(tmp_path / "w", {"a.0.b": [1_000_000, 1]}).model_copy(update={"lora": Lora(targets=["none"])})
     run = Run(trainer(tmp_path, made, int(1.5 * GIB)), tmp_path, [[BEGAN, saved(4, 2), DONE]])
     assert Note("Memory does not hold 4 rows at once; it may hold 2.") in run.train()
-    assert run.order(1)["recipe"]["micro"] == 2
+    assert run.order(1)["recipe"]["held"] == 2

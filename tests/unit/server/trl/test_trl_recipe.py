@@ -64,6 +64,40 @@ def test_less_memory_halves_what_is_held_and_changes_nothing_else() -> None:
     assert made("supervised", batch_size=1).smaller() is None
 
 
+def test_less_memory_is_less_for_the_validation_file_too() -> None:
+    numbers = made("dpo", batch_size=4)
+    less = numbers.smaller()
+    assert less is not None
+    assert (numbers.validated, less.validated) == (8, 2)
+    one = made("supervised", batch_size=1).smaller(validates=True)
+    assert one is not None
+    assert (one.micro, one.validated, one.smaller(validates=True)) == (1, 1, None)
+
+
+@pytest.mark.parametrize(("samples", "held", "validated"), [(1, 8, 8), (3, 8, 6), (3, 4, 3), (10, 8, 10)])
+def test_all_answers_to_a_row_of_the_validation_file_are_in_memory(samples: int, held: int, validated: int) -> None:
+    assert made("reinforcement", batch_size=4, eval_samples=samples).holding(held).validated == validated
+
+
+@pytest.mark.parametrize(
+    ("batch", "multiplier", "workers", "micro", "accumulate"), [(8, 1, 1, 8, 8), (1, 10, 1, 8, 10), (6, 0.4, 2, 3, 3)]
+)
+def test_rows_of_reinforcement_are_answers(
+    batch: int, multiplier: float, workers: int, micro: int, accumulate: int
+) -> None:
+    numbers = made("reinforcement", batch_size=batch, compute_multiplier=multiplier, workers=workers)
+    assert (numbers.micro, numbers.accumulate) == (micro, accumulate)
+    assert micro * accumulate * workers == batch * numbers.generations
+
+
+def test_reinforcement_can_do_with_less_than_all_answers_to_a_prompt() -> None:
+    found, each = [], made("reinforcement", batch_size=8)
+    while (less := each.smaller()) is not None:
+        found.append((less.micro, less.accumulate))
+        each = less
+    assert found == [(4, 16), (2, 32), (1, 64)]
+
+
 @pytest.mark.parametrize(("multiplier", "generations"), [(0.001, 2), (0.5, 4), (1, 8), (10, 80)])
 def test_compute_buys_answers_to_a_prompt(multiplier: float, generations: int) -> None:
     numbers = made("reinforcement", compute_multiplier=multiplier, batch_size=4)

@@ -21,6 +21,8 @@ pytestmark = [pytest.mark.slow, needs_engine]
 PROGRAM = str(Path(__file__).with_name("together.py"))
 FULL: Mapping[str, MethodType] = {"full-dpo": "dpo", "full": "supervised"}
 HELD = {"grader": GRADER, "response_format": {"type": "json_object"}}
+VARIED = {"type": "string_check", "name": "o", "input": "{{sample.output_text}}", "reference": "o", "operation": "like"}
+"""A grader that tells the answers of a model apart that knows nothing yet."""
 PLAIN = Lora(rank=8, dropout=0.0)
 """One process and two draw different numbers, so only what draws none can be compared."""
 
@@ -81,7 +83,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Runs]:
         two.add("dropout-paused", stop=2)
         two.add("fsdp", strategy="fsdp", lora=PLAIN)
         two.add("fsdp-paused", stop=2, strategy="fsdp", lora=PLAIN)
-        two.add("held", "reinforcement", strategy="fsdp", settings=HELD)
+        two.add("held", "reinforcement", strategy="fsdp", settings=HELD, micro_batch=1)
+        for name, parts in (("whole", 8), ("parts", 1)):
+            one.add(name, "reinforcement", lora=PLAIN, micro_batch=parts, settings={"grader": VARIED})
         for name, method in FULL.items():
             two.add(name, method, strategy="fsdp", tuning="full")
             one.add(name, method, tuning="full")
@@ -112,6 +116,23 @@ def test_two_workers_share_the_prompts_of_reinforcement(both: tuple[Runs, Runs])
     assert "valid_reward_mean" in two.numbers("reinforcement")[6]
     assert two.told("reinforcement", "saved")[6]["tokens"] > 0
     assert len(two.numbers("held")) == 6
+
+
+def test_parts_of_a_prompts_answers_teach_what_all_of_them_at_once_do(both: tuple[Runs, Runs]) -> None:
+    from safetensors.numpy import load_file  # noqa: PLC0415 - of the extra
+
+    one, _ = both
+    steps = (1, 2, 3)  # then answers to the validation file are drawn, in parts, too
+    whole, parts = ([one.numbers(name)[step] for step in steps] for name in ("whole", "parts"))
+    for name in ("train_loss", "train_reward_mean", "reward_std"):
+        assert [each[name] for each in parts] == pytest.approx([each[name] for each in whole], abs=1e-4)
+    assert max(each["reward_std"] for each in whole) > 0, "there is something to learn"
+    learnt, wanted = (
+        load_file(step_directory(one.shelf.place(f"ft:tiny:local::{name}"), 3) / "adapter_model.safetensors")
+        for name in ("parts", "whole")
+    )
+    for name, weights in wanted.items():
+        assert abs(learnt[name] - weights).max() < 1e-3, name
 
 
 @pytest.mark.parametrize("name", ["dropout", "fsdp"])

@@ -55,6 +55,8 @@ class Run:
 
     def __init__(self, trainer: TrlTrainer, directory: Path, starts: Sequence[Sequence[object]]) -> None:
         self.trainer = trainer
+        self.batch = 4
+        self.validation: Path | None = None
         self.workdir = directory / "work"
         self.workdir.mkdir()
         (self.workdir / "script.json").write_text(json.dumps(starts))
@@ -79,9 +81,9 @@ class Run:
     def _run(self, state: bytes | None) -> base.TrainingRun:
         return base.TrainingRun(
             job_id="ftjob-x", model="tiny", output_model="ft:tiny:local::x", method="supervised",
-            hyperparameters={"n_epochs": 2, "batch_size": 4, "learning_rate_multiplier": 1.0}, settings={}, seed=1,
-            training_file=Path("t"), training_sha256="a", validation_file=None, validation_sha256="", rows=8,
-            tokens=800, workdir=self.workdir, state=state,
+            hyperparameters={"n_epochs": 2, "batch_size": self.batch, "learning_rate_multiplier": 1.0}, settings={},
+            seed=1, training_file=Path("t"), training_sha256="a", validation_file=self.validation, validation_sha256="",
+            rows=8, tokens=800, workdir=self.workdir, state=state,
         )  # fmt: skip
 
 
@@ -128,14 +130,14 @@ def test_one_that_is_killed_again_without_getting_further_ran_out_of_memory(
     with pytest.raises(TrainingFailed, match="ended the training process, as it does where memory runs out") as caught:
         run.train()
     assert caught.value.code == "out_of_memory"
-    assert [run.order(left)["recipe"]["micro"] for left in (4, 3, 2)] == [4, 4, 2]
+    assert [run.order(left)["recipe"]["held"] for left in (4, 3, 2)] == [8, 8, 2]
     assert not (run.workdir / "order.1.json").exists()
 
 
 def test_one_that_is_killed_again_after_it_got_further_goes_on_as_it_was(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, saved(1), "die"], [BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
     assert run.train()[-1] == Trained(40)
-    assert run.order(1)["recipe"]["micro"] == 4
+    assert run.order(1)["recipe"]["held"] == 8
 
 
 def test_one_whose_end_the_system_counts_as_one_for_memory_is_not_tried_again_as_it_was(
@@ -145,7 +147,7 @@ def test_one_whose_end_the_system_counts_as_one_for_memory_is_not_tried_again_as
     monkeypatch.setattr(oom, "kills", lambda: next(counted))
     run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
     assert Note("Memory ran out with 4 rows at once; trying 2.") in run.train()
-    assert (run.order(1)["recipe"]["micro"], run.order(1)["state"]["step"]) == (2, 2)
+    assert (run.order(1)["recipe"]["held"], run.order(1)["state"]["step"]) == (2, 2)
 
 
 def test_a_process_that_breaks_is_quoted(trainer: TrlTrainer, tmp_path: Path) -> None:
@@ -159,13 +161,29 @@ def test_where_memory_runs_out_half_as_much_is_tried_once(trainer: TrlTrainer, t
     with pytest.raises(TrainingFailed) as caught:
         run.train()
     assert caught.value.code == "out_of_memory"
-    assert [run.order(left)["recipe"]["micro"] for left in (2, 1)] == [4, 2]
+    assert [run.order(left)["recipe"]["held"] for left in (2, 1)] == [8, 2]
+
+
+def test_a_row_at_a_time_is_less_where_a_validation_file_is_looked_at(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, failed("out_of_memory")], [BEGAN, saved(4, 2), DONE]])
+    run.batch, run.validation = 1, Path("v")
+    words = "Memory ran out with one row, or 8 rows of the validation file, at once; trying 1 of these."
+    assert Note(words) in run.train()
+    assert [run.order(left)["recipe"]["held"] for left in (2, 1)] == [8, 1]
+
+
+def test_a_row_at_a_time_is_not_tried_again_where_nothing_would_be_less(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, failed("out_of_memory")]])
+    run.batch = 1
+    with pytest.raises(TrainingFailed) as caught:
+        run.train()
+    assert caught.value.code == "out_of_memory"
 
 
 def test_a_run_that_went_on_with_less_memory_keeps_to_it(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, saved(4, 2), DONE]])
     run.train(state=b'{"step": 2, "total": 4, "tokens": 20, "micro": 2}')
-    assert run.order(1)["recipe"]["micro"] == 2
+    assert run.order(1)["recipe"]["held"] == 2
 
 
 def test_a_failure_keeps_its_code(trainer: TrlTrainer, tmp_path: Path) -> None:
@@ -328,7 +346,7 @@ def test_a_batch_that_workers_share_otherwise_is_said(tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, saved(4), DONE]])
     notes = [each.message for each in run.train() if isinstance(each, Note)]
     assert notes[0] == "3 workers share a batch in equal parts: batch_size is 6 here."
-    assert (run.order(1)["recipe"]["batch"], run.order(1)["recipe"]["micro"]) == (6, 2)
+    assert run.order(1)["recipe"]["batch"] == 6
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def _last(order: Any) -> Any:
 
     lines = map(json.loads, (order.workdir / "told.jsonl").read_text().splitlines())
     saved = [line for line in lines if line["kind"] == "saved"][-1]
-    return State(step=saved["step"], total=saved["total"], tokens=saved["tokens"], micro=order.recipe.micro)
+    return State(step=saved["step"], total=saved["total"], tokens=saved["tokens"], micro=order.recipe.held)
 
 
 def _join(store: Path, rank: int, size: int) -> None:
