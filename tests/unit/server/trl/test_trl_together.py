@@ -61,7 +61,9 @@ class Runs:
 
     def told(self, name: str, kind: str) -> dict[int, Any]:
         file = self._directory / "work" / name / "told.jsonl"
-        lines = map(json.loads, file.read_text().splitlines())
+        lines = [json.loads(line) for line in file.read_text().splitlines()]
+        for line in lines:
+            line.pop("at", None)  # no two runs say the same of the time
         return {line.get("step", 0): line for line in lines if line["kind"] == kind}
 
     def numbers(self, name: str) -> dict[int, dict[str, float]]:
