@@ -66,8 +66,9 @@ class Child:
         threading.Thread(target=self._pump, args=(self._process.stdout,), daemon=True).start()
 
     def _pump(self, output: IO[bytes]) -> None:
-        for line in output:
-            self._lines.put(line)
+        with contextlib.suppress(OSError, ValueError):  # closed by whoever ends it
+            for line in output:
+                self._lines.put(line)
         self._lines.put(None)
 
     @property
@@ -86,7 +87,7 @@ class Child:
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # a pipe that is broken, or closed
             return
 
     def hear(self, seconds: float) -> bytes | None:

@@ -73,7 +73,9 @@ class Sampler:
         self._launcher = launcher
         self._one = threading.Lock()
         self._few = threading.BoundedSemaphore(_WAITING)
+        self._ends = threading.Lock()
         self._child: Child | None = None
+        self._closed = False
         self._timer: threading.Timer | None = None
 
     def answer(
@@ -132,12 +134,19 @@ class Sampler:
             self._few.release()
 
     def _running(self) -> Child:
-        if self._child is None or not self._child.alive:
+        if self._closed:
+            raise _stopping()
+        child = self._child
+        if child is None or not child.alive:
             self._end()
             self._directory.mkdir(parents=True, exist_ok=True)
             log = self._directory / "sample.log"
-            self._child = Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)
-        return self._child
+            with self._ends:
+                if self._closed:
+                    raise _stopping()
+                child = Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)
+                self._child = child
+        return child
 
     def _pieces(self, child: Child, tools: Sequence[object]) -> Iterator[Piece | End]:
         """Yield pieces as they come; where tools may be called, all at once: a call is seen once it is whole."""
@@ -159,7 +168,9 @@ class Sampler:
                 yield Piece(said.text)
 
     def close(self) -> None:
-        """End the subprocess: after the answer that it makes, if that does not take long."""
+        """End the subprocess, for good: after the answer that it makes, if that does not take long."""
+        with self._ends:
+            self._closed = True
         free = self._one.acquire(timeout=_PATIENCE)
         self._end()
         if free:
@@ -172,9 +183,10 @@ class Sampler:
             self._one.release()
 
     def _end(self) -> None:
-        if self._child is not None:
-            self._child.end()
-            self._child = None
+        with self._ends:  # one that closes waits for no answer, so it may come at any moment
+            child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
     def _lines(self, child: Child) -> Iterator[Said]:
         while (line := child.hear(1.0)) is not None:
@@ -190,3 +202,7 @@ class Sampler:
             for said in self._lines(child):
                 if said.kind != "piece":
                     return
+
+
+def _stopping() -> AnswerRefused:
+    return AnswerRefused("server_stopping", "The server is stopping.", busy=True)
