@@ -131,12 +131,26 @@ def test_the_form_of_an_answer_reaches_the_trainer_as_it_came(ask: Any, form: An
         (AnswerRefused("context_length_exceeded", "Too long.", "messages"), openai.BadRequestError),
         (AnswerRefused("rate_limit_exceeded", "Busy.", busy=True), openai.RateLimitError),
         (AnswerRefused("server_error", "It broke.", busy=True), openai.InternalServerError),
+        (AnswerRefused("out_of_memory", "Too large."), openai.InternalServerError),
+        (AnswerRefused("insufficient_storage", "Full."), openai.InternalServerError),
+        (AnswerRefused("server_stopping", "It stops.", busy=True), openai.InternalServerError),
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_refusal_has_its_status(ask: Any, refusal: AnswerRefused, kind: type[Exception], stream: bool) -> None:
     with pytest.raises(kind, match=refusal.message):
         ask(Parrot(refusal))(stream=stream)
+
+
+def test_a_model_that_memory_does_not_hold_is_the_servers_fault_and_not_asked_again(store: Store) -> None:
+    parrot = Parrot(AnswerRefused("out_of_memory", "Too large."))
+    with TestClient(create_app(store, Engine(store, parrot)), base_url="http://test/v1/") as web:
+        client = openai.OpenAI(api_key="none", base_url="http://test/v1", http_client=web)
+        with pytest.raises(openai.InternalServerError) as caught:
+            client.chat.completions.create(model="gpt-4.1-mini", messages=HELLO)  # type: ignore[arg-type]
+    assert (caught.value.status_code, caught.value.code) == (503, "out_of_memory")
+    assert caught.value.type == "server_error"
+    assert len(parrot.asked) == 1
 
 
 def test_a_fault_in_the_middle_of_a_stream_is_said(ask: Any) -> None:

@@ -45,7 +45,8 @@ def failure_of(error: BaseException, process: str = "training") -> Failure:
         return error
     chain = [error, *filter(None, (error.__cause__, error.__context__))]
     if any(map(_is_full, chain)):
-        return Failure(FULL, "The server's disk is full: free some space, then create the job again.")
+        again = "create the job again" if process == "training" else "ask again"
+        return Failure(FULL, f"The server's disk is full: free some space, then {again}.")
     if any(map(_is_memory, chain)):
         return Failure(MEMORY, _SMALLER if process == "training" else _TOO_LARGE)
     words = f"The {process} process failed: {type(error).__name__}: {said(error, 300)}"
