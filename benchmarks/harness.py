@@ -21,6 +21,8 @@ from statistics import median
 
 HERE = Path(__file__).parent
 _OURS = ("OPENAI_", "RECONCILER_", "COVERAGE_", "PYTEST_")
+_UNIT = 2**20 if sys.platform == "darwin" else 2**10
+"""How many of what the system counts memory in are a MB."""
 _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 
 
@@ -58,8 +60,7 @@ class Contender:
             process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode != 0:
             raise SystemExit(f"{' '.join(self.command)} ended with {process.returncode}:\n{output}")
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / unit, output)
+        return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _UNIT, output)
 
 
 @dataclass(frozen=True)
@@ -85,13 +86,13 @@ class Measured:
         return median(a.wall / b.wall for a, b in zip(self.samples[name], self.samples[to], strict=True))
 
 
-def in_turn(contenders: Mapping[str, Contender], rounds: int) -> Measured:
+def in_turn(contenders: Mapping[str, Contender], rounds: int, *, warming: int = 1) -> Measured:
     """Run each contender once a round, after one round that only warms the machine's caches."""
     samples: dict[str, list[Sample]] = {name: [] for name in contenders}
-    for number in range(rounds + 1):
+    for number in range(warming + rounds):
         for name, contender in contenders.items():
             sample = contender.run()
-            if number:
+            if number >= warming:
                 samples[name].append(sample)
     return Measured(samples)
 
@@ -133,8 +134,11 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving(directory: Path, *options: str) -> Iterator[str]:
-    """Run ``reconciler serve`` on a directory; yield its base URL."""
+def serving(directory: Path, *options: str, ended: Callable[[float], object] = lambda _: None) -> Iterator[str]:
+    """Run ``reconciler serve`` on a directory; yield its base URL.
+
+    ``ended`` hears the most memory that it or one of its subprocesses held, in MB.
+    """
     command = [sys.executable, "-m", "reconciler", "serve", "--port", "0", "--directory", str(directory), *options]
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -144,4 +148,6 @@ def serving(directory: Path, *options: str) -> Iterator[str]:
             yield line.removeprefix("Serving ").strip()
         finally:
             server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            _, status, usage = os.wait4(server.pid, 0)
+            server.returncode = os.waitstatus_to_exitcode(status)
+            ended(usage.ru_maxrss / _UNIT)
