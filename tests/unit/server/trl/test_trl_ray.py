@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from openai.types.fine_tuning import FineTuningJob
-from test_trl_serving import CATALOGUE, Served, method
+from test_trl_serving import Served, method, write_catalogue
 from tiny import needs_engine, tiny_model
 from training import Bench, child_of, last_state, numbers
 
@@ -83,7 +83,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextlib.contextmanager
 def serving(directory: Path, model: Path, *options: str) -> Iterator[Served]:
     directory.mkdir()
-    (directory / "models.yaml").write_text(CATALOGUE.format(path=model))
+    write_catalogue(directory, model)
     server = Served(directory, *options)
     with contextlib.closing(server.client):
         try:

@@ -87,10 +87,15 @@ class Served:
         return self.reach(job, lambda job: job.status == "succeeded")
 
 
+def write_catalogue(directory: Path, model: Path) -> None:
+    """Write what a server is to train, into its directory."""
+    (directory / "chat.jinja").write_text(DEFAULT_TEMPLATE + "{# ours #}")
+    (directory / "models.yaml").write_text(CATALOGUE.format(path=model))
+
+
 @pytest.fixture
 def served(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    (tmp_path / "chat.jinja").write_text(DEFAULT_TEMPLATE + "{# ours #}")
-    (tmp_path / "models.yaml").write_text(CATALOGUE.format(path=tiny_model(tmp_path_factory)))
+    write_catalogue(tmp_path, tiny_model(tmp_path_factory))
     server = Served(tmp_path)
     with contextlib.closing(server.client):
         yield server
