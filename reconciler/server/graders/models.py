@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 
+from reconciler.api.proxies import UNUSABLE, unusable
 from reconciler.api.types import GraderMessage, LabelModelGrader, ScoreModelGrader
 from reconciler.server.graders.case import Case, GraderFault, Usage, clean
 from reconciler.server.graders.settings import GraderSettings
@@ -109,8 +110,7 @@ def _part(part: Mapping[str, Any], case: Case) -> dict[str, Any]:
 def _post(body: Mapping[str, Any], settings: GraderSettings, sleep: Callable[[float], None]) -> tuple[int, Any]:
     """Ask, again where that may help; return the status and what was answered, read as JSON where it is."""
     url = f"{(settings.model_url or '').rstrip('/')}/chat/completions"
-    headers = {"Authorization": f"Bearer {settings.model_key}"} if settings.model_key else {}
-    with httpx.Client(timeout=settings.model_seconds, headers=headers) as client:
+    with _client(settings) as client:
         for attempt in range(_ATTEMPTS):
             wait = 2.0**attempt
             try:
@@ -123,6 +123,15 @@ def _post(body: Mapping[str, Any], settings: GraderSettings, sleep: Callable[[fl
                     raise _server(f"{type(error).__name__}: {error}", settings) from error
             sleep(min(wait, _LONGEST_WAIT))
     raise AssertionError("every last attempt ends")
+
+
+def _client(settings: GraderSettings) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {settings.model_key}"} if settings.model_key else {}
+    try:
+        return httpx.Client(timeout=settings.model_seconds, headers=headers)
+    except UNUSABLE as error:
+        fault = unusable(error)
+        raise _server(f"{fault.message} {fault.hint}", settings) from None
 
 
 def _parsed(content: bytes) -> object:

@@ -238,6 +238,15 @@ def test_a_server_that_is_not_there_is_flagged(judge: Judge) -> None:
     assert judge.slept == [1.0, 2.0]
 
 
+def test_a_proxy_that_cannot_be_used_is_said_without_its_password(
+    judge: Judge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "ftp://u:secret@127.0.0.1:9")
+    errors = judge.grade(SCORE, says("1")).errors
+    assert "no URL of a proxy" in str(errors.model_grader_server_error_details)
+    assert "secret" not in errors.model_dump_json()
+
+
 def test_a_run_says_which_model_and_how_many_tokens(judge: Judge, grading: Grading) -> None:
     judge.replies = [says('{"result": 0.75}')]
     client = grading(judge.settings)
