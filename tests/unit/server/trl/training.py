@@ -35,7 +35,7 @@ HELD = {
                 "type": "string_check",
                 "name": "right",
                 "input": "{{sample.output_json.said}}",
-                "reference": "{{item.answer}}",
+                "reference": "yes",
                 "operation": "eq",
             }
         },
@@ -55,7 +55,7 @@ HELD = {
         },
     },
 }
-"""Settings of reinforcement whose answers are held to a schema; one that keeps to it is worth 1 at least."""
+"""Settings of reinforcement whose answers are held to a schema; one that keeps to it is worth 1, a yes is worth 2."""
 _CALL = {
     "role": "assistant",
     "tool_calls": [{"id": "c", "type": "function", "function": {"name": "add", "arguments": "{}"}}],
