@@ -284,6 +284,8 @@ class TrlTrainer(Trainer):
                 case Told(code=faults.MEMORY) if not smaller and (less := numbers.smaller(validates=validates)):
                     yield _tries(less, numbers)
                     numbers, smaller = less, True
+                case Told(code=faults.MEMORY) if attempt.killed and not silent:  # its neighbours may have taken it
+                    yield Note("The training process was ended for memory; it goes on from the last checkpoint.")
                 case Told(code=code, message=message, param=param):
                     raise TrainingFailed(code, message, param)
                 case died if silent >= _ATTEMPTS:

@@ -164,6 +164,19 @@ def test_where_memory_runs_out_half_as_much_is_tried_once(trainer: TrlTrainer, t
     assert [run.order(left)["recipe"]["held"] for left in (2, 1)] == [8, 2]
 
 
+def test_one_that_is_ended_for_memory_time_and_again_goes_on_as_long_as_it_gets_further(
+    trainer: TrlTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = iter([0, 1, 1, 2, 2, 3, 3, 4])
+    monkeypatch.setattr(oom, "kills", lambda: next(counted))
+    run = Run(trainer, tmp_path, [[BEGAN, saved(step), "die"] for step in (1, 2, 3)] + [[BEGAN, "die"]])
+    with pytest.raises(TrainingFailed) as caught:
+        run.train()
+    assert caught.value.code == "out_of_memory"
+    assert [run.order(left)["recipe"]["held"] for left in (4, 3, 2, 1)] == [8, 2, 2, 2]
+    assert next(counted, None) is None
+
+
 def test_a_row_at_a_time_is_less_where_a_validation_file_is_looked_at(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [[BEGAN, failed("out_of_memory")], [BEGAN, saved(4, 2), DONE]])
     run.batch, run.validation = 1, Path("v")
