@@ -42,7 +42,7 @@ export class Job {
     this.saved = h("section", { class: "card", hidden: true },
       h("header", {}, h("h2", {}, "Checkpoints")),
       h("div", { class: "table" }, h("table", { class: "points" },
-        h("thead", {}, h("tr", {}, [["Step", "n"], ["Train loss", "n"], ["Validation loss", "n"], ["Accuracy", "n"], ["Saved", "n"], ["Model"]].map(([t, kind]) => h("th", { scope: "col", class: kind }, t)))),
+        h("thead", {}, h("tr", {}, [["Step", "n"], ["Train loss", "n"], ["Validation loss", "n"], ["Accuracy or reward", "n"], ["Saved", "n"], ["Model"]].map(([t, kind]) => h("th", { scope: "col", class: kind }, t)))),
         this.points)));
     this.element = h("div", { class: "page job" },
       h("a", { class: "back", href: "#/" }, "← All jobs"),
@@ -182,7 +182,8 @@ export class Job {
 
 function point(row, { step, metrics, created_at, model }) {
   const full = (name) => metrics[`full_${name}`] ?? metrics[name];
-  const values = [number(step), measure(metrics.train_loss), measure(full("valid_loss")), measure(full("valid_mean_token_accuracy") ?? metrics.train_mean_token_accuracy), ago(created_at), model];
+  const right = full("valid_reward_mean") ?? metrics.train_reward_mean ?? full("valid_mean_token_accuracy") ?? metrics.train_mean_token_accuracy;
+  const values = [number(step), measure(metrics.train_loss), measure(full("valid_loss")), measure(right), ago(created_at), model];
   values.forEach((value, i) => text(row.children[i], value));
   row.children[4].title = timestamp(created_at);
 }
