@@ -172,8 +172,11 @@ class Engine:
         self._workers = {job_id: worker for job_id, worker in self._workers.items() if not worker.done}
         with self._store.read() as db:
             wanted = set(jobs.by_status(db, "running"))
+            ended = {job_id for job_id in self._workers if job_id not in wanted and jobs.has_ended(db, job_id)}
         for job_id, worker in self._workers.items():
-            if job_id not in wanted:
+            if job_id in ended:
+                worker.drop()
+            elif job_id not in wanted:
                 worker.stop()
 
     def _say_what_is_left(self, ledger: Ledger) -> None:

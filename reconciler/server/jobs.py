@@ -128,6 +128,12 @@ def claim(db: sqlite3.Connection, job: int, trainer: str) -> None:
     db.execute("UPDATE jobs SET trainer = ? WHERE seq = ? AND trainer IS NULL", (trainer, job))
 
 
+def has_ended(db: sqlite3.Connection, job_id: str) -> bool:
+    """Whether a job, by its id, never trains again."""
+    row = db.execute("SELECT status FROM jobs WHERE id = ?", (job_id,)).fetchone()
+    return row is not None and lifecycle.is_final(row[0])
+
+
 def queue(db: sqlite3.Connection, trainer: str, limit: int) -> list[str]:
     """Return the ids of jobs that wait for a trainer, in the order in which they get places: fair by owner.
 

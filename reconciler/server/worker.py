@@ -61,6 +61,10 @@ class Worker:
         """Ask the trainer to save and stop."""
         self._control.stop()
 
+    def drop(self) -> None:
+        """Ask the trainer to stop at once: the job was cancelled."""
+        self._control.drop()
+
     def leave(self) -> None:
         """Ask the trainer to save and stop, unless what it trains outlives this process."""
         self._control.leave()

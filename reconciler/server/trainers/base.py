@@ -74,12 +74,13 @@ class TrainingRun:
 class Control:
     """How the engine asks a trainer to stop: look at ``stopping`` between steps, or sleep with ``wait``.
 
-    A trainer that is asked to stop yields a Saved and returns; one that cannot save in time just returns.
+    A trainer that is asked to stop yields a Saved and returns; one that cannot save in time just returns. Where the run
+    is ``dropped`` nothing of what it would save is wanted.
     """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
-        self._leave = False
+        self._leave = self._drop = False
 
     @property
     def stopping(self) -> bool:
@@ -95,6 +96,11 @@ class Control:
         """Whether the engine ends, or another has taken over: what can train on without it may."""
         return self._leave
 
+    @property
+    def dropped(self) -> bool:
+        """Whether nobody will go on with this run: its job was cancelled."""
+        return self._drop
+
     def stop(self) -> None:
         """Ask the trainer to stop; said by the engine."""
         self._stop.set()
@@ -102,6 +108,11 @@ class Control:
     def leave(self) -> None:
         """Ask the trainer to stop, unless what trains outlives the engine."""
         self._leave = True
+        self._stop.set()
+
+    def drop(self) -> None:
+        """Ask the trainer to stop at once, and to save nothing."""
+        self._drop = True
         self._stop.set()
 
 

@@ -200,6 +200,28 @@ def test_a_full_disk_in_training_delays_the_job_and_does_not_fail_it(
     assert len([e for e in everything(client, job["id"], "events") if e["message"] == "Fine-tuning job started"]) == 1
 
 
+@pytest.mark.parametrize(("verb", "dropped"), [("cancel", True), ("pause", False)])
+def test_nothing_is_wanted_of_a_run_that_was_cancelled_and_its_state_of_one_that_was_paused(
+    engines: Engines, serve: Serve, tmp_path: Path, verb: str, dropped: bool
+) -> None:
+    found: list[bool] = []
+
+    def script(_: TrainingRun, control: Control) -> Iterator[Progress]:
+        yield Step(1, 2, {"train_loss": 1.0})
+        while not control.stopping:
+            time.sleep(0.01)
+        time.sleep(0.1)
+        found.append(control.dropped)
+
+    engines.start(Scripted(script))
+    client = serve(tmp_path)
+    job_id = new_job(client)
+    wait_for_step(client, job_id)
+    client.post(f"fine_tuning/jobs/{job_id}/{verb}")
+    wait(lambda: found)
+    assert found == [dropped]
+
+
 def test_no_more_jobs_train_at_once_than_allowed(engines: Engines, serve: Serve, tmp_path: Path) -> None:
     active: list[str] = []
     most: list[int] = []

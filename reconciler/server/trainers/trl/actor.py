@@ -12,7 +12,7 @@ from reconciler.server.trainers.trl import spread
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.executor import MODULE, start_child
 from reconciler.server.trainers.trl.faults import MEMORY
-from reconciler.server.trainers.trl.order import STOP, Order, Told, kept
+from reconciler.server.trainers.trl.order import DROP, STOP, Order, Told, kept
 
 ENDED = "ended"
 """The kind of the last line: what it tells is the exit code, as ``step``, the last words, and who killed it."""
@@ -84,6 +84,12 @@ class Actor:
         self._stop = True
         if self._child is not None:
             self._child.tell(STOP)
+
+    def drop(self) -> None:
+        """Ask the process to end; several workers save first."""
+        self._stop = True
+        if self._child is not None:
+            self._child.tell(DROP)
 
     def keep(self, step: int) -> None:
         """Hear that the server has recorded a checkpoint."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step
 from reconciler.server.trainers.trl import faults
 from reconciler.server.trainers.trl.executor import Process
-from reconciler.server.trainers.trl.order import STOP, Order, State, Told, kept
+from reconciler.server.trainers.trl.order import DROP, STOP, Order, State, Told, kept
 from reconciler.server.trainers.trl.origin import published
 
 _LOOK_EVERY = 0.1
 _GOING = 20.0
 """Seconds that a process may take to exit once it has said its last."""
+_DROPPED = 10.0
+"""Seconds that a process may take to exit once nothing of it is wanted, so that what shows its run learns of it."""
 
 
 class Attempt:
@@ -31,30 +34,35 @@ class Attempt:
         self._order = order
         self._process = process
         self._began = False
+        self._asked = ""
+        self._until = 0.0
 
     def follow(self, control: Control) -> Iterator[Progress]:
         """Yield what happens. Before the first step there is nothing to save: asked to stop, it is ended at once."""
         child = self._process
-        asked = ended = False
+        ended = False
         try:
             while (line := child.hear(_LOOK_EVERY)) is not None:
                 if line:
                     yield from self._told(Told.model_validate_json(line))
-                if control.leaving and child.leave():
+                if (control.leaving and child.leave()) or (control.stopping and self._is_over(control)):
                     return
-                if control.stopping and not asked:
-                    if not self._began:
-                        return
-                    child.tell(STOP)
-                    asked = True
             ended = True
         except GeneratorExit:  # the engine lost its lease, or its disk: somebody goes on with the job
             child.leave()
             raise
         finally:
             code = child.end(patience=_GOING if ended else 0)
-        if self.outcome == "stopped" and not (asked and code == 0):
+        if self.outcome == "stopped" and not (self._asked and code == 0):
             self.outcome = self._died(code)
+
+    def _is_over(self, control: Control) -> bool:
+        """Tell the process that it is to end, and how; return whether to wait for it no longer."""
+        wish = DROP if control.dropped else STOP
+        if self._began and wish != self._asked:
+            self._process.tell(wish)
+            self._asked, self._until = wish, time.monotonic() + _DROPPED
+        return not self._began or (control.dropped and time.monotonic() > self._until)
 
     def _died(self, code: int) -> Told | str:
         starved = self._process.starved()

@@ -25,7 +25,7 @@ from reconciler.server.trainers.trl.catalogue import Resources
 from reconciler.server.trainers.trl.devices import CLUSTER, Device
 from reconciler.server.trainers.trl.executor import ENVIRONMENT
 from reconciler.server.trainers.trl.faults import MEMORY
-from reconciler.server.trainers.trl.order import STOP, Order, Said, Told
+from reconciler.server.trainers.trl.order import DROP, STOP, Order, Said, Told
 from reconciler.server.trainers.trl.tracking.settings import EXPERIMENT_VARIABLE
 
 _SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "WANDB_MODE", EXPERIMENT_VARIABLE)
@@ -209,11 +209,13 @@ class RayProcess:
         self._ping = None if actor is None else actor.ping.remote()
 
     def tell(self, line: str) -> None:
-        """Ask it to save and end, or say which checkpoint was recorded."""
+        """Ask it to end, having saved or not, or say which checkpoint was recorded."""
         if self._actor is None:
             return
         if line == STOP:
             self._actor.request_stop.remote()
+        elif line == DROP:
+            self._actor.drop.remote()
         else:
             said = Said()
             said.hear(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -81,6 +81,8 @@ class Told(BaseModel):
 
 STOP = "stop"
 """The word that asks a subprocess to save and end."""
+DROP = "drop"
+"""The word that asks a subprocess to end, and to save nothing."""
 
 
 def kept(step: int) -> str:
@@ -88,11 +90,27 @@ def kept(step: int) -> str:
     return f"kept {step}"
 
 
+class Wishes(Protocol):
+    """What the server wants of a run, each as it is now."""
+
+    @property
+    def stop(self) -> bool:
+        """Whether to save and end."""
+
+    @property
+    def drop(self) -> bool:
+        """Whether to end, and to save nothing."""
+
+    @property
+    def kept(self) -> int:
+        """The last step that the server has recorded, 0 for none."""
+
+
 class Said:
-    """What a subprocess was told so far."""
+    """What a subprocess was told so far: the server's wishes."""
 
     def __init__(self) -> None:
-        self.stop = False
+        self.stop = self.drop = False
         self.kept = 0
 
     def hear(self, line: str) -> None:
@@ -100,5 +118,7 @@ class Said:
         match line.split():
             case ["kept", step]:
                 self.kept = max(self.kept, int(step))
+            case [word] if word == DROP:
+                self.stop = self.drop = True
             case _:
                 self.stop = True

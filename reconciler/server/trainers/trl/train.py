@@ -16,7 +16,7 @@ from reconciler.server.trainers.trl.checkpoints import checkpoint, drop_later, n
 from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import Failure, failure_of
-from reconciler.server.trainers.trl.order import Order, Said, State, Told
+from reconciler.server.trainers.trl.order import Order, Said, State, Told, Wishes
 from reconciler.server.trainers.trl.rows import Reader, Row, read
 from reconciler.server.trainers.trl.template import EFFORT, effort_refused
 from reconciler.server.trainers.trl.tracking.service import Status
@@ -37,7 +37,7 @@ def main(file: str) -> None:
 
     with alone(order.workdir):
         try:
-            train(order, lambda: said.stop, lambda: said.kept, tell)
+            train(order, said, tell)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
             traceback.print_exc()
             failure = failure_of(error)
@@ -45,18 +45,15 @@ def main(file: str) -> None:
     os._exit(0)  # all is said and on disk; torch takes seconds to take itself down
 
 
-def train(order: Order, stopping: Callable[[], bool], kept: Callable[[], int], tell: Tell) -> None:
-    """Train as an order says, until it is done or ``stopping``; several processes, each as one of them.
-
-    ``kept`` is the last step that the server has recorded since, 0 for none.
-    """
+def train(order: Order, wishes: Wishes, tell: Tell) -> None:
+    """Train as an order says, until it is done or is to end; several processes, each as one of them."""
     with Loading():
         import torch  # noqa: PLC0415 - after the pipe is safe from what libraries print
         from transformers import set_seed  # noqa: PLC0415
 
         from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
         from reconciler.server.trainers.trl.methods import make_trainer  # noqa: PLC0415
-        from reconciler.server.trainers.trl.watch import Watch  # noqa: PLC0415
+        from reconciler.server.trainers.trl.watch import Dropped, Watch  # noqa: PLC0415
         from reconciler.server.trainers.trl.weights import load_tokenizer  # noqa: PLC0415
 
     if order.threads is not None:
@@ -66,7 +63,7 @@ def train(order: Order, stopping: Callable[[], bool], kept: Callable[[], int], t
     def note(words: str) -> None:
         tell(Told(kind="note", message=words))
 
-    asked = order.state.step if order.state is not None else 0
+    asked = order.state.step if order.state is not None else 0  # what the server counts on
     with ranks.first():
         tokenizer = load_tokenizer(order.entry, order.cache)
         state = newest(order.workdir, asked)
@@ -86,14 +83,14 @@ def train(order: Order, stopping: Callable[[], bool], kept: Callable[[], int], t
         if told.kind == "step":
             tracker.show(told.step, told.metrics)
 
-    trainer.add_callback(
-        Watch(order, stopping, lambda: max(asked, kept()), tell_both, validates=rows["valid"] is not None)
-    )
+    trainer.add_callback(Watch(order, wishes, asked, tell_both, validates=rows["valid"] is not None))
     status: Status = "failed"
     try:
         trainer.train(resume_from_checkpoint=last and str(last))
         done = trainer.state.global_step == trainer.state.max_steps
         status = "finished" if done else "killed"
+    except Dropped:
+        done, status = False, "killed"
     finally:
         tracker.finish(status)
     if done:

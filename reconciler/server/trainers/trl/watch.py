@@ -12,7 +12,7 @@ from transformers import TrainerCallback
 from reconciler.server.trainers.trl import metrics, ranks, shelf
 from reconciler.server.trainers.trl.checkpoints import checkpoint, prune, seal
 from reconciler.server.trainers.trl.faults import DIVERGED, Failure
-from reconciler.server.trainers.trl.order import Order, State, Told
+from reconciler.server.trainers.trl.order import Order, State, Told, Wishes
 
 _SAVE_EVERY = 600.0
 """Seconds of training that a crash may cost, at most."""
@@ -22,26 +22,30 @@ _OVERFLOWS = 20
 _OTHERWISE = ", or have dtype bfloat16 or float32 in the server's catalogue"
 
 
+class Dropped(Exception):
+    """The server wants no more of this run."""
+
+
 class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
     """Decides when TRL looks at the validation file and saves, and tells what it did.
 
     The numbers of a step are told once the step is over for good: with those of the validation file, where it was
-    looked at. Of several processes each has one; the leader's says when to save and stop. ``recorded`` is the last step
-    that the server would go on from.
+    looked at. Of several processes each has one; the leader's says when to save and stop. ``base`` is the step
+    that the server goes on from where it has recorded none since.
     """
 
     def __init__(
         self,
         order: Order,
-        stopping: Callable[[], bool],
-        recorded: Callable[[], int],
+        wishes: Wishes,
+        base: int,
         tell: Callable[[Told], None],
         *,
         validates: bool,
     ) -> None:
         self._order = order
-        self._stopping = stopping
-        self._recorded = recorded
+        self._wishes = wishes
+        self._base = base
         self._tell = tell
         self._validates = validates
         # TRL's own count goes on after a pause for reinforcement, and begins again for the others.
@@ -59,15 +63,33 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Choose what follows the step."""
+        self._look()
         epoch_ends = self._epoch_of(state.global_step, state.max_steps) is not None
         interval = self._order.recipe.eval_interval
         due = epoch_ends or (interval is not None and state.global_step % interval == 0)
         control.should_evaluate = self._validates and due
         late = time.monotonic() - self._saved_at > _SAVE_EVERY
-        late, stop = ranks.agree([late, ranks.leads() and self._stopping()])
+        late, stop = ranks.agree([late, ranks.leads() and self._wishes.stop])
         control.should_save = epoch_ends or late or stop
         if stop:
             control.should_training_stop = True
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Some of a step's rows were learnt from."""
+        self._look()
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Some rows of the validation file were looked at."""
+        self._look()
+
+    def _look(self) -> None:
+        """Let go of it all where the run is dropped. A pause waits for the step: its numbers have to be whole.
+
+        Raises:
+            Dropped: nobody will go on with it.
+        """
+        if self._wishes.drop:
+            raise Dropped
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Take a step's numbers, or the validation file's, which come after them."""
@@ -114,7 +136,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         shelf.publish(checkpoint(self._order.workdir, step), self._order.place, step, self._order.card)
         per_epoch = total // self._order.recipe.epochs
         shelf.prune(self._order.place, {step, *(per_epoch * n for n in _last_epochs(step, per_epoch))})
-        prune(self._order.workdir, self._recorded())
+        prune(self._order.workdir, max(self._base, self._wishes.kept))
         self._tell(
             Told(
                 kind="saved", step=step, total=total, epoch=self._epoch_of(step, total),

@@ -6,7 +6,7 @@ import contextlib
 import os
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reconciler.server.trainers.trl.faults import SERVER_ERROR, failure_of, is_lost
@@ -19,6 +19,24 @@ _AGAIN = 0.5
 
 class Ended(Exception):
     """This worker failed; what it has to say has been told."""
+
+
+class _Wishes:
+    """What the server wants, as the actor knows it. A run that is dropped stops, or is killed where that takes long."""
+
+    drop = False
+
+    def __init__(self, ask: Callable[[Any], Any], actor: Any) -> None:  # noqa: ANN401 - Ray's handles are not typed
+        self._ask = ask
+        self._actor = actor
+
+    @property
+    def stop(self) -> bool:
+        return bool(self._ask(self._actor.stopping))
+
+    @property
+    def kept(self) -> int:
+        return int(self._ask(self._actor.kept))
 
 
 def work(given: Mapping[str, Any]) -> None:
@@ -50,7 +68,7 @@ def work(given: Mapping[str, Any]) -> None:
     ask(actor.arrive)
     with alone(errand.order.workdir) if ranks.leads() else contextlib.nullcontext():
         try:
-            train(errand.order, lambda: bool(ask(actor.stopping)), lambda: int(ask(actor.kept)), tell)
+            train(errand.order, _Wishes(ask, actor), tell)
         except BaseException as error:  # noqa: BLE001 - whatever it is, the job has to show it
             traceback.print_exc()
             failure = failure_of(error)

@@ -78,4 +78,6 @@ def test_a_process_hears_what_is_recorded_and_when_to_stop() -> None:
         said.hear(kept(step) + "\n")
     assert (said.kept, said.stop) == (6, False)
     said.hear("stop\n")
-    assert said.stop
+    assert (said.stop, said.drop) == (True, False)
+    said.hear("drop\n")
+    assert (said.kept, said.stop, said.drop) == (6, True, True)

@@ -52,7 +52,8 @@ class FakeRay:
         self.state = state
         self.asked: list[str] = []
         methods = {
-            name: SimpleNamespace(remote=self._call(name)) for name in ("ping", "request_stop", "give_up", "keep")
+            name: SimpleNamespace(remote=self._call(name))
+            for name in ("ping", "request_stop", "give_up", "keep", "drop")
         }
         self.actor = SimpleNamespace(**methods)
 
@@ -304,6 +305,12 @@ def test_asked_to_stop_the_actor_is(file: Path) -> None:
     ray = FakeRay()
     process(ray, file).tell("stop")
     assert ray.asked == ["ping", "request_stop"]
+
+
+def test_asked_to_end_without_a_word_the_actor_is(file: Path) -> None:
+    ray = FakeRay()
+    process(ray, file).tell("drop")
+    assert ray.asked == ["ping", "drop"]
 
 
 def test_the_actor_hears_which_checkpoint_was_recorded(file: Path) -> None:

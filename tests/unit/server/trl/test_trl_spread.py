@@ -151,6 +151,15 @@ def test_a_job_has_its_place_once_its_workers_have() -> None:
     assert hub.ping()
 
 
+def test_a_run_that_is_dropped_ends_and_its_workers_stop() -> None:
+    hub, _ = actor()
+    told: list[str] = []
+    hub._child = SimpleNamespace(tell=told.append)  # type: ignore[assignment]
+    hub.drop()
+    assert hub.stopping()
+    assert told == ["drop"]
+
+
 @pytest.mark.parametrize(("several", "said"), [(False, ["kept 6", "kept 3"]), (True, [])])
 def test_workers_ask_which_checkpoint_was_recorded_and_a_process_alone_is_told(several: bool, said: list[str]) -> None:
     hub, _ = actor()

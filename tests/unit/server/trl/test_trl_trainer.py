@@ -226,6 +226,23 @@ def test_asked_to_stop_before_it_began_it_is_ended_at_once(trainer: TrlTrainer, 
     assert len(run.train(control)) == 1
 
 
+@pytest.mark.parametrize("lasts", [False, True], ids=["ends", "hangs"])
+def test_a_run_that_is_dropped_is_told_so_and_ended_before_long(
+    trainer: TrlTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: bool
+) -> None:
+    monkeypatch.setattr("reconciler.server.trainers.trl.attempt._DROPPED", 0.5)
+    step = {"kind": "step", "step": 1, "total": 4}
+    run, control = Run(trainer, tmp_path, [[BEGAN, step, "hear", "hear", *["wait"] * lasts]]), Control()
+    found = []
+    for progress in trainer.train(run._run(None), control):
+        found.append(progress)
+        if isinstance(progress, Step):
+            control.stop()
+        elif isinstance(progress, Note):  # what is paused may be cancelled then
+            control.drop()
+    assert found[1:] == [Note("stop"), Note("drop")]
+
+
 def test_a_run_that_was_over_is_not_trained_again(trainer: TrlTrainer, tmp_path: Path) -> None:
     run = Run(trainer, tmp_path, [])
     assert run.train(state=b'{"step": 4, "total": 4, "tokens": 40, "micro": 2}') == [Trained(40)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 from tiny import needs_engine, tiny_model
-from training import HELD, METHODS, Bench, child_of, last_state, numbers, rows
+from training import HELD, METHODS, Bench, child_of, last_state, numbers, rows, write
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingFailed
@@ -97,6 +98,19 @@ def test_a_checkpoint_that_the_server_counts_on_stays_and_a_lost_one_is_made_aga
     assert sorted(numbers(again)) == list(range(4, 10))
     assert numbers(whole) | numbers(again) == numbers(whole)
     assert again[-1] == whole[-1]
+
+
+def test_a_run_that_is_dropped_in_validation_ends_at_once_and_saves_nothing(bench: Bench) -> None:
+    run = bench.run(hyperparameters={"n_epochs": 1})
+    valid = write(bench.directory / "long.jsonl", rows("supervised", 4000))
+
+    def drop(progress: Progress, control: Control) -> None:
+        if isinstance(progress, Step) and progress.step == 2:
+            threading.Timer(1.0, control.drop).start()  # the third step is done, and looks at the validation file
+
+    found = bench.train(replace(run, validation_file=valid), drop)
+    assert [type(each) for each in found] == [Step, Step]
+    assert not list((run.workdir / "run").glob("checkpoint-*"))
 
 
 def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) -> None:

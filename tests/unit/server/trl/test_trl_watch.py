@@ -12,7 +12,7 @@ from tiny import needs_engine
 
 from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.faults import Failure
-from reconciler.server.trainers.trl.order import Order, Told
+from reconciler.server.trainers.trl.order import Order, Said, Told
 from reconciler.server.trainers.trl.recipe import Recipe
 
 pytestmark = [pytest.mark.slow, needs_engine]
@@ -34,7 +34,7 @@ def diverged(directory: Path, *steps: tuple[float, float], fp16: bool) -> str | 
     from reconciler.server.trainers.trl.watch import Watch  # noqa: PLC0415 - loads transformers
 
     told: list[Told] = []
-    watch = Watch(order(directory), lambda: False, lambda: 0, told.append, validates=False)
+    watch = Watch(order(directory), Said(), 0, told.append, validates=False)
     args = SimpleNamespace(fp16=fp16)
     try:
         for number, (loss, gradient) in enumerate(steps, 1):
@@ -68,3 +68,17 @@ def test_a_loss_that_is_no_number_diverged_at_once(tmp_path: Path, fp16: bool) -
     words = diverged(tmp_path, FINE, BROKEN, fp16=fp16)
     assert words is not None
     assert words.startswith("training_diverged: Training diverged at step 2: the loss is no number any more.")
+
+
+@pytest.mark.parametrize("hook", ["on_substep_end", "on_step_end", "on_prediction_step"])
+def test_a_run_that_is_dropped_ends_within_a_step_and_in_validation(tmp_path: Path, hook: str) -> None:
+    from reconciler.server.trainers.trl.watch import Dropped, Watch  # noqa: PLC0415 - loads transformers
+
+    said = Said()
+    watch = Watch(order(tmp_path), said, 0, lambda _: None, validates=True)
+    state, control = SimpleNamespace(global_step=1, max_steps=4), SimpleNamespace()
+    said.hear("stop")
+    getattr(watch, hook)(None, state, control)
+    said.hear("drop")
+    with pytest.raises(Dropped):
+        getattr(watch, hook)(None, state, control)

@@ -38,7 +38,6 @@ def _train(order: Any, stop: int | None) -> None:
     from reconciler.server.trainers.trl import ranks  # noqa: PLC0415
     from reconciler.server.trainers.trl.train import train  # noqa: PLC0415
 
-    steps = count(1)
     with (order.workdir / "told.jsonl").open("a") as told:
 
         def tell(line: Any) -> None:
@@ -46,7 +45,22 @@ def _train(order: Any, stop: int | None) -> None:
                 told.write(line.model_dump_json(exclude_defaults=True) + "\n")
                 told.flush()
 
-        train(order, lambda: next(steps) == stop, lambda: 0, tell)
+        train(order, _Stop(stop), tell)
+
+
+class _Stop:
+    """Wants a run to stop after a step."""
+
+    drop = False
+    kept = 0
+
+    def __init__(self, step: int | None) -> None:
+        self._step = step
+        self._steps = count(1)
+
+    @property
+    def stop(self) -> bool:
+        return next(self._steps) == self._step
 
 
 def _last(order: Any) -> Any:
