@@ -63,7 +63,15 @@ class Reconciler:
         return View(plan, observed)
 
     async def observe(self) -> Observed:
-        """Read everything that a plan needs."""
+        """Read everything that a plan needs, late enough to show what was sent from here and not answered."""
+        observed = await self._observe()
+        if self.made and (doubt := self.made.doubt(observed.jobs, self.client.server.lag)):
+            log.info("A create was interrupted: waiting for %.0f s until a list is sure to show its job.", doubt)
+            await self.client.sleep(doubt)
+            observed = await self._observe()
+        return observed
+
+    async def _observe(self) -> Observed:
         shared = {spec.name for spec in self.desired if spec.permissions or self.policy.permissions}
         return await observe(
             self.client,

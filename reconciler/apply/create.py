@@ -38,18 +38,28 @@ async def create(world: World, change: Change) -> Outcome:
     except ValidationError as error:
         raise PlanError(f"{change.name} cannot be sent as a job: {_first(error)}") from error
     world.follower.job(change.name, "creating")
+    world.made.sends(ownership)  # and if this ends here, the next run knows
     try:
-        job = await world.api.create_job(body)
-    except TransientError as error:
-        if proves_nothing_happened(error):
-            raise
-        job = await _look(world, ownership, error)
-        world.made.add(job.id)
-    else:
-        world.made.add(job.id)
+        job, known = await _send(world, body, ownership)
+    except ReconcilerError:
+        world.made.settled(ownership)
+        raise
+    world.made.add(job.id)
+    world.made.settled(ownership)
+    if known:
         await _verify(world, job, body, ownership)
     world.follower.job(change.name, job.status)
     return Outcome(change, "done", job_id=job.id)
+
+
+async def _send(world: World, body: CreateJob, ownership: Ownership) -> tuple[Job, bool]:
+    """Send a create once; return its job, and whether that is the answer: else it was looked for."""
+    try:
+        return await world.api.create_job(body), True
+    except TransientError as error:
+        if proves_nothing_happened(error):
+            raise
+        return await _look(world, ownership, error), False
 
 
 def _first(error: ValidationError) -> str:

@@ -8,6 +8,7 @@ cache's: it may be deleted, and is made again.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import re
@@ -163,7 +164,8 @@ class Branch:
     def _prepare(self) -> None:
         state = self._directory / ".git"
         for lock in (*state.glob("*.lock"), *state.glob("refs/reconciler/*.lock")):
-            lock.unlink(missing_ok=True)  # of a git that was killed: we are alone here
+            with contextlib.suppress(OSError):  # then git says so
+                lock.unlink()  # of a git that was killed: we are alone here
         if self._asked_at is not None:
             return
         self._directory.mkdir(parents=True, exist_ok=True)

@@ -45,7 +45,7 @@ class Run:
     ``looked`` is when its newest listing began, ``heard`` when it sent its last request; ``failed`` when it first
     reported an error; ``killed`` when it was ended from outside. ``sent`` holds the creates that may have had their
     effect; ``retry_limits`` are those of every version of the specs, by name; ``desired`` is what its clone says.
-    ``known`` holds the jobs that it was told it has made; runs share it where one remembers what the other did.
+    ``known`` holds the jobs that it has made; runs share it where one remembers what the other did.
     """
 
     number: int
@@ -108,8 +108,9 @@ class Record:
         self.check(
             "what one has made one does not make again",
             holds=not any(owner_of(j) == own and j.id in run.known for j in same),
-            words=f"run {run.number} made {job.id} although it knew that it had made {own} before",
+            words=f"run {run.number} made {job.id} although it had made {own} before",
         )
+        run.known.add(job.id)
         self.check(
             "what succeeded is not trained again",
             holds=not any(j.status == "succeeded" and (j.ended or 0) <= looked for j in plain),

@@ -144,7 +144,7 @@ def begin(
     voice = Voice(write)
     files = Files(town)
     asking = Asking(voice, auto=auto, pose=questions.append if interactive else None, clock=town.loop.time)
-    bench = Bench(town, client, wire, machine, manner or Manner(), town.parts.made(machine.cache))
+    bench = Bench(town, client, wire, machine, manner or Manner(), town._made(client, machine))
     watch = Watch(
         files, bench, terms or Terms(Level.APPLY), asking, voice, clock=town.loop.time, chance=town.chance.random
     )

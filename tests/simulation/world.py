@@ -97,7 +97,7 @@ class Parts:
     collect: Callable[[Client, Heap], Awaitable[Sequence[Collected]]] = collect
     access: Callable[..., Awaitable[Sequence[Granted]]] = apply_access
     reads: Callable[[Desired], Desired] = lambda spec: spec
-    made: Callable[[Cache], Made] = Made
+    made: type[Made] = Made
 
 
 REAL = Parts()
@@ -108,7 +108,7 @@ class Machine:
     """Where somebody reconciles from.
 
     Its clock is ahead by ``skew`` seconds, its cache is its own, and it sends what may be repeated ``attempts`` times.
-    ``known`` holds the jobs that were made from it, as far as it was told.
+    ``known`` holds the jobs that were made from it.
     """
 
     cache: Cache = field(default_factory=MemoryCache)
@@ -215,7 +215,7 @@ class Town:
 
     async def _command(self, run: Run, wire: Wire, machine: Machine, manner: Manner) -> None:
         async with self._client(wire, machine) as client:
-            reconciler = self._reconciler(client, machine, manner, run.desired, self.parts.made(machine.cache))
+            reconciler = self._reconciler(client, machine, manner, run.desired, self._made(client, machine))
             async with asyncio.timeout(TOO_LONG):
                 if manner.collects is not None:
                     await self._collect(client, reconciler, manner, manner.collects)
@@ -247,7 +247,7 @@ class Town:
         """Plan, and change nothing."""
         run = Run(0, [])
         async with self._client(Wire(self.server, self.record, run, self.faults, self.chance), machine) as client:
-            made = self.parts.made(machine.cache)
+            made = self._made(client, machine)
             return await self._reconciler(client, machine, Manner(), self.desired, made).look()
 
     def _client(self, wire: Wire, machine: Machine) -> Client:
@@ -263,6 +263,9 @@ class Town:
         """What the specs say that a run goes by."""
         versions = self.repository.versions
         return resolve(versions[max(0, len(versions) - 1 - manner.behind)], self.files)
+
+    def _made(self, client: Client, machine: Machine) -> Made:
+        return self.parts.made(machine.cache, now=client.clock)
 
     def _reconciler(
         self, client: Client, machine: Machine, manner: Manner, desired: Sequence[Desired], made: Made

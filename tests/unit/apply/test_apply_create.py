@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from apply_support import DATA, LIMITED, LOST, OWNER, SENT_NOT, A, C, Crash, Fau
 from reconciler.api.types import CreateJob, Job, Page
 from reconciler.apply.body import create_body, keeps_ownership, mismatches
 from reconciler.apply.execute import execute
+from reconciler.cache import Cache
 from reconciler.errors import (
     DataError,
     InvalidRequest,
@@ -20,6 +23,7 @@ from reconciler.errors import (
     ReconcilerError,
     ServerFault,
 )
+from reconciler.observe.made import Made
 from reconciler.observe.ownership import Ownership, parse, stamp
 from reconciler.spec.desired import DataFile
 
@@ -415,6 +419,28 @@ async def test_a_rivals_job_found_after_an_unknown_outcome_is_not_judged_by_our_
 
 
 # Killed at any moment
+
+
+@pytest.mark.parametrize(
+    ("fault", "doubted"),
+    [
+        (None, False),
+        (Fault("before", InvalidRequest("no", status=400)), False),
+        (Fault("before", SENT_NOT), False),
+        (Fault("before", LOST), False),
+        (Fault("after", LOST), False),
+        (Fault("before", Crash()), True),
+        (Fault("after", Crash()), True),
+    ],
+)
+async def test_only_a_create_whose_end_nobody_knows_is_doubted_later(
+    fault: Fault | None, doubted: bool, tmp_path: Path
+) -> None:
+    scene, made = Scene([spec()]), Made(Cache(tmp_path / "cache.db"), now=lambda: 0.0)
+    scene.server.faults["create"] = [fault] if fault else []
+    with contextlib.suppress(Crash):
+        await execute(scene.world(made=made), (await scene.look()).plan)
+    assert (made.doubt([], lag=10) > 0) is doubted
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

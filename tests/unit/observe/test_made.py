@@ -1,4 +1,4 @@
-"""What was made from here counts before a list shows it, and is forgotten once one has."""
+"""What was made from here counts before a list shows it, and what was sent is doubted as long as one may miss it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from fleet import NOW, OURS, Fleet, Live
+from fleet import NOW, OURS, REVISION, Fleet, Live
 
 from reconciler.cache import Cache
 from reconciler.errors import ServerFault
 from reconciler.observe.made import Made
+from reconciler.observe.ownership import Ownership
 from reconciler.observe.read import observe
+from reconciler.observe.state import ObservedJob
 
 HIDDEN = Live("new", NOW, "queued", visible=NOW + 10)
 
@@ -71,3 +73,59 @@ async def test_one_that_cannot_be_retrieved_fails_the_observation_and_is_kept() 
     with pytest.raises(ServerFault):
         await ids(Failing(HIDDEN), made)
     assert await ids(Fleet(HIDDEN), made) == ["new"]
+
+
+# Sent, and never answered
+
+OWN = Ownership(OURS, "triage", REVISION, 1)
+JOB = ObservedJob("new", "triage", REVISION, 1, "queued", NOW)
+
+
+class Clock:
+    """Unix seconds, as a test says."""
+
+    now = float(NOW)
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def remembering(path: Path) -> tuple[Made, Clock]:
+    clock = Clock()
+    return Made(Cache(path / "cache.db"), now=clock), clock
+
+
+async def test_a_create_that_was_not_answered_is_doubted_until_a_list_is_sure_to_show_its_job(tmp_path: Path) -> None:
+    made, clock = remembering(tmp_path)
+    made.sends(OWN)
+    again = remembering(tmp_path)[0]
+    assert again.doubt([], lag=10) == 12
+    clock.now += 5
+    assert made.doubt([replace(JOB, attempt=2), replace(JOB, name="other")], lag=10) == 7
+    clock.now += 7
+    assert made.doubt([], lag=10) == 0
+    clock.now -= 12
+    assert made.doubt([], lag=10) == 0
+
+
+async def test_what_a_list_shows_or_is_settled_is_not_doubted(tmp_path: Path) -> None:
+    made, _ = remembering(tmp_path)
+    made.sends(OWN)
+    assert made.doubt([JOB], lag=10) == 0
+    made.sends(OWN)
+    made.sends(replace(OWN, name="other"))
+    made.settled(OWN)
+    assert made.doubt([replace(JOB, name="other")], lag=10) == 0
+
+
+async def test_a_clock_that_was_set_back_makes_no_doubt_longer(tmp_path: Path) -> None:
+    made, clock = remembering(tmp_path)
+    made.sends(OWN)
+    clock.now -= 86_400
+    assert made.doubt([], lag=10) == 12
+
+
+async def test_a_memory_that_is_damaged_is_none(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache.db")
+    cache.store("made sent", {"triage": "soon"})
+    assert Made(cache).doubt([], lag=10) == 0
