@@ -82,8 +82,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         """Some rows of the validation file were looked at."""
         self._look()
 
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """A pause that was asked for meanwhile has its step's numbers now, and waits for no other."""
+        if ranks.agree([ranks.leads() and self._wishes.stop])[0]:
+            control.should_save = control.should_training_stop = True
+
     def _look(self) -> None:
-        """Let go of it all where the run is dropped. A pause waits for the step: its numbers have to be whole.
+        """Let go of it all where the run is dropped.
 
         Raises:
             Dropped: nobody will go on with it.

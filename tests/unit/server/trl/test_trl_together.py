@@ -84,7 +84,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, Runs]:
         two.add("dropout")
         two.add("dropout-paused", stop=2)
         two.add("fsdp", strategy="fsdp", lora=PLAIN)
-        two.add("fsdp-paused", stop=2, strategy="fsdp", lora=PLAIN)
+        two.add("fsdp-paused", stop=4, strategy="fsdp", lora=PLAIN)
         two.add("held", "reinforcement", strategy="fsdp", settings=HELD, micro_batch=1)
         for name, parts in (("whole", 8), ("parts", 1)):
             one.add(name, "reinforcement", lora=PLAIN, micro_batch=parts, settings={"grader": VARIED})
@@ -137,10 +137,12 @@ def test_parts_of_a_prompts_answers_teach_what_all_of_them_at_once_do(both: tupl
         assert abs(learnt[name] - weights).max() < 1e-3, name
 
 
-@pytest.mark.parametrize("name", ["dropout", "fsdp"])
-def test_two_workers_that_were_paused_have_the_numbers_of_two_that_were_not(name: str, both: tuple[Runs, Runs]) -> None:
+@pytest.mark.parametrize(("name", "saved"), [("dropout", [2, 3, 6]), ("fsdp", [3, 6])], ids=["a step", "validation"])
+def test_two_workers_that_were_paused_have_the_numbers_of_two_that_were_not(
+    name: str, saved: list[int], both: tuple[Runs, Runs]
+) -> None:
     _, two = both
-    assert list(two.told(f"{name}-paused", "saved")) == [2, 3, 6]
+    assert list(two.told(f"{name}-paused", "saved")) == saved
     assert two.numbers(f"{name}-paused") == two.numbers(name)
     assert two.told(f"{name}-paused", "saved")[6] == two.told(name, "saved")[6]
 

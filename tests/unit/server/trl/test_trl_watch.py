@@ -82,3 +82,17 @@ def test_a_run_that_is_dropped_ends_within_a_step_and_in_validation(tmp_path: Pa
     said.hear("drop")
     with pytest.raises(Dropped):
         getattr(watch, hook)(None, state, control)
+
+
+def test_a_pause_that_is_asked_for_in_validation_follows_it(tmp_path: Path) -> None:
+    from reconciler.server.trainers.trl.watch import Watch  # noqa: PLC0415 - loads transformers
+
+    said = Said()
+    watch = Watch(order(tmp_path), said, 0, lambda _: None, validates=True)
+    state, control = SimpleNamespace(global_step=1, max_steps=4), SimpleNamespace()
+    watch.on_evaluate(None, state, control)
+    assert vars(control) == {}
+    said.hear("stop")
+    watch.on_evaluate(None, state, control)
+    assert control.should_save
+    assert control.should_training_stop

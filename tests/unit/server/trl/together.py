@@ -1,6 +1,6 @@
 """One of several processes that train orders one after another, without a cluster: ``together.py ORDERS RANK COUNT``.
 
-ORDERS is a JSON list of ``{"order": …, "stop": STEP or null}``; one that is stopped goes on from there. What is told
+ORDERS is a JSON list of ``{"order": …, "stop": TIMES or null}``; one that is stopped goes on from there. What is told
 goes to ``told.jsonl`` in each order's directory. accelerate spreads models over accelerators alone: where an order asks
 for that, the processors are one.
 """
@@ -49,18 +49,18 @@ def _train(order: Any, stop: int | None) -> None:
 
 
 class _Stop:
-    """Wants a run to stop after a step."""
+    """Wants a run to stop when it asks so often: after each step, and after the validation that follows some."""
 
     drop = False
     kept = 0
 
-    def __init__(self, step: int | None) -> None:
-        self._step = step
-        self._steps = count(1)
+    def __init__(self, often: int | None) -> None:
+        self._often = often
+        self._asked = count(1)
 
     @property
     def stop(self) -> bool:
-        return next(self._steps) == self._step
+        return next(self._asked) == self._often
 
 
 def _last(order: Any) -> Any:
