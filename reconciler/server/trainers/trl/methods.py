@@ -28,7 +28,13 @@ Note = Callable[[str], None]
 
 
 def make_trainer(order: Order, tokenizer: Any, rows: Mapping[str, list[Row] | None], note: Note) -> Any:  # noqa: ANN401
-    """Return TRL's trainer for a run. ``rows`` has ``train``, and ``valid`` where there is a validation file."""
+    """Return TRL's trainer for a run. ``rows`` has ``train``, and ``valid`` where there is a validation file.
+
+    Raises:
+        Failure: what the catalogue says cannot be done here.
+    """
+    if order.entry.tuning == "full" and _scaled(order.entry):  # torch scales no gradients of float16's own
+        raise Failure(UNAVAILABLE, "tuning: full on a GPU needs dtype bfloat16 or float32, not float16.", "model")
     model, adapter = _model(order)
     train, valid = rows["train"], rows["valid"]
     given = {
@@ -138,7 +144,7 @@ def _common(order: Order) -> dict[str, Any]:
         "gradient_checkpointing": entry.gradient_checkpointing,
         "seed": order.seed % 2**32,
         "bf16": cuda and dtype_of(entry) == torch.bfloat16,
-        "fp16": cuda and dtype_of(entry) == torch.float16,
+        "fp16": _scaled(entry),
         "use_cpu": not cuda and not torch.backends.mps.is_available(),
         "dataloader_pin_memory": cuda,
         "logging_steps": 1,
@@ -149,6 +155,11 @@ def _common(order: Order) -> dict[str, Any]:
         "disable_tqdm": True,
         **_sharding(entry),
     }
+
+
+def _scaled(entry: Entry) -> bool:
+    """Whether losses are scaled, so that float16 holds their gradients."""
+    return torch.cuda.is_available() and bool(dtype_of(entry) == torch.float16)
 
 
 def _sharding(entry: Entry) -> dict[str, Any]:
