@@ -25,7 +25,7 @@ TICK_SECONDS = 0.25
 """How often the engine looks for what other processes have asked for."""
 _RENEW_EVERY = lease.SECONDS / 4
 _SWEEP_EVERY = 3600.0
-_LOOK_ROUND_EVERY = 2.0
+_LOOK_ROUND_EVERY = 10.0
 _AFTER_A_FAULT = 1.0
 _CHECKED_AT_ONCE = 50
 
