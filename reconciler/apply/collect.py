@@ -65,7 +65,7 @@ async def find_garbage(
     """
     files = await client.files(PURPOSE)
     jobs = await list_anyones(client, {})  # after the files: a job created meanwhile is among them
-    needs = Needs.of(desired, jobs)
+    needs = Needs.of(desired, jobs, observed.jobs)
     old = list(old_files(files, jobs, needs, owner=owner, before=before))
     models = await _models(client, superseded(desired, observed), needs, before)
     items = [*sorted(old, key=lambda i: (i.name, i.id)), *models]

@@ -49,8 +49,8 @@ class Needs:
     digests: frozenset[str]
 
     @classmethod
-    def of(cls, desired: Iterable[Desired], jobs: Iterable[Job]) -> Needs:
-        """Gather what specs name and what unfinished jobs, anybody's, use."""
+    def of(cls, desired: Iterable[Desired], jobs: Iterable[Job], observed: Iterable[ObservedJob] = ()) -> Needs:
+        """Gather what specs name and what unfinished jobs, anybody's, use. ``observed``: also not listed yet."""
         ids: set[str] = set()
         digests: set[str] = set()
         for spec in desired:
@@ -61,6 +61,9 @@ class Needs:
         for job in jobs:
             if not job.terminal:
                 ids.update(used_by(job))
+        for made in observed:
+            if made.active:
+                ids.update(used_by(made))
         return cls(frozenset(ids), frozenset(digests))
 
     def keep(self, item: Garbage) -> bool:
@@ -68,7 +71,7 @@ class Needs:
         return item.id in self.ids or (item.kind == "file" and _digest(item.name) in self.digests)
 
 
-def used_by(job: Job) -> set[str]:
+def used_by(job: Job | ObservedJob) -> set[str]:
     """Return the ids of the files and the name of the model that a job trains on."""
     return {value for value in (job.model, job.training_file, job.validation_file) if value}
 

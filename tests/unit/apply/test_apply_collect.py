@@ -170,6 +170,14 @@ async def test_a_file_stays(place: Place, desired: Desired) -> None:
     assert ids(await found(place, desired)) == []
 
 
+async def test_what_a_job_of_ours_needs_that_no_list_shows_yet_stays() -> None:
+    place = Place([job("j", "file-1")], [file("file-1", "c")])
+    observed = seen(Place([*place.jobs, job("made", "file-1", status="queued", created_at=NOW)]))
+    async with connect(place) as client:
+        heap = await find_garbage(client, OWNER, [spec()], observed, before=NOW - DAY)
+    assert ids(heap) == []
+
+
 def trained(**current: Any) -> Place:
     """A superseded job with two checkpoints and its model, and the current one."""
     place = Place(
