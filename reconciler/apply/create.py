@@ -7,6 +7,7 @@ the next run decides anew. A job that comes back without our metadata is cancell
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -43,6 +44,9 @@ async def create(world: World, change: Change) -> Outcome:
         job, known = await _send(world, body, ownership)
     except ReconcilerError:
         world.made.settled(ownership)
+        raise
+    except asyncio.CancelledError:
+        world.made.sends(ownership)  # it may have been sent only now, after others that were turned away
         raise
     world.made.add(job.id)
     world.made.settled(ownership)

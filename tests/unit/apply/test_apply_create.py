@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 from typing import Any
@@ -462,3 +463,17 @@ async def test_a_kill_at_any_moment_buys_nothing_twice(moment: int, when: Any) -
     assert not (await scene.look()).plan.has_changes
     made = [o.name for j in scene.server.jobs.values() if (o := parse(j.metadata)) and o.revision == A]
     assert sorted(made) == ["a", "b", "p"]
+
+
+async def test_the_doubt_about_a_create_that_was_interrupted_begins_with_the_interruption(tmp_path: Path) -> None:
+    scene = Scene([spec()])
+    made = Made(Cache(tmp_path / "cache.db"), now=scene.time.clock)
+
+    def interrupt(_: CreateJob) -> None:
+        scene.time.now += 100
+        raise asyncio.CancelledError
+
+    scene.server.on_create = interrupt
+    with pytest.raises(asyncio.CancelledError):
+        await execute(scene.world(made=made), (await scene.look()).plan)
+    assert made.doubt([], lag=10) == 12
