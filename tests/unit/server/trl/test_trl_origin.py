@@ -65,7 +65,7 @@ def run(directory: Path, starts: list[list[Any]], model: str = PARENT) -> Traini
     work.mkdir(exist_ok=True)
     (work / "script.json").write_text(json.dumps(starts))
     place = shelf.Shelf(directory / "models").place(CHILD)
-    place.mkdir(parents=True, exist_ok=True)
+    shelf.step_directory(place, 4).mkdir(parents=True, exist_ok=True)  # the weights that these processes do not make
     if not (place / "model.json").exists():
         (place / "model.json").write_text('{"final": null}')
     return TrainingRun(
