@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from plan_support import NOW, OWNER, SERVER, A, B, C, checkpoint, text
 
 from reconciler.observe.state import Observed, ObservedJob
+from reconciler.plan.limits import matches
 from reconciler.plan.model import Action, Change, Plan
 from reconciler.plan.planner import Options, make_plan
 from reconciler.plan.saved import load, save
@@ -179,14 +180,18 @@ def test_a_predecessor_is_given_up_only_for_a_job_that_stands_or_is_created(case
 @checked
 @given(cases())
 def test_creates_and_resumes_never_exceed_the_slots(case: Case) -> None:
-    limit = case.policy.max_active.total
+    limits = {"*": case.policy.max_active.total, **case.policy.max_active.models}
     plan = case.plan()
-    active = [j for j in case.jobs.values() if j.active and j.status != "paused"]
-    freed = {c.requires for c in plan.changes if c.requires and case.jobs[c.job_id or ""].status != "paused"}
-    starts = [
-        c for c in plan.changes if c.action is Action.RESUME or (c.action is Action.CREATE and c.name not in freed)
-    ]
-    assert limit is None or not starts or len(active) + len(starts) <= limit
+    for pattern, limit in limits.items():
+        holding = {j.id for j in case.jobs.values() if j.active and j.status != "paused" and matches(j.model, pattern)}
+        freed = {c.requires for c in plan.changes if c.requires and c.job_id in holding}
+        starts = [
+            c
+            for c in plan.changes
+            if (c.action is Action.RESUME and matches(case.jobs[c.job_id or ""].model, pattern))
+            or (c.action is Action.CREATE and matches(c.model or "", pattern) and c.name not in freed)
+        ]
+        assert limit is None or not starts or len(holding) + len(starts) <= limit
 
 
 @checked
