@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _FASTEST_ANSWER = 0.1
 """Seconds: who was asked took at least as long."""
+_AGAIN = 1.0
+"""Seconds after which a create that was under way may have been answered."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,17 @@ class Reconciler:
     async def observe(self) -> Observed:
         """Read everything that a plan needs, late enough to show what was sent from here and not answered."""
         observed = await self._observe()
-        if self.made and (doubt := self.made.doubt(observed.jobs, self.client.server.lag)):
-            log.info("A create was interrupted: waiting for %.0f s until a list is sure to show its job.", doubt)
-            await self.client.sleep(doubt)
-            observed = await self._observe()
-        return observed
+        return await self._observe() if await self._doubted(observed) else observed
+
+    async def _doubted(self, observed: Observed) -> bool:
+        """Wait as long as a list may miss what was sent; another command that sent it may say sooner what it made."""
+        if not self.made or not (left := self.made.doubt(observed.jobs, self.client.server.lag)):
+            return False
+        log.info("A create was not answered: waiting up to %.0f s for a list that shows its job.", left)
+        while left > 0 and self.made.doubt(observed.jobs, self.client.server.lag):
+            await self.client.sleep(min(left, _AGAIN))
+            left -= _AGAIN
+        return True
 
     async def _observe(self) -> Observed:
         shared = {spec.name for spec in self.desired if spec.permissions or self.policy.permissions}
