@@ -72,12 +72,17 @@ async def follow(
         if todo.has_changes:
             outcomes += await execute(world, todo)
             visible_at = world.clock() + world.visible_within
-        elif began < visible_at and any(world.run.did(c) for c in view.plan.changes):
+        elif began < visible_at and any(_of_before(world, c) for c in view.plan.changes):
             await world.sleep(poll.shortest)
         elif watched := _watched(world, view):
             await _until_one_changes(world, watched, poll)
         else:
             return view.plan, outcomes
+
+
+def _of_before(world: World, change: Change) -> bool:
+    """Whether a change is of a list from before this run: it wants what was done, or waits until it can be."""
+    return world.run.did(change) or (change.action is Action.WAIT and change.job_id in world.run.paused)
 
 
 def _todo(world: World, plan: Plan, approved: frozenset[str]) -> Plan:

@@ -47,6 +47,11 @@ def test_no_schedule_breaks_a_rule(first: int) -> None:
     assert list(failures(play_all(range(first, first + 50)))) == []
 
 
+@pytest.mark.parametrize("seed", [120_643, 130_892])
+def test_a_schedule_that_broke_a_rule_breaks_none_any_more(seed: int) -> None:
+    assert list(failures(play_all([seed]))) == []
+
+
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
     "last", [pytest.param(600, marks=pytest.mark.slow), pytest.param(10_000, marks=pytest.mark.soak)]
