@@ -18,8 +18,9 @@ from program import KEY, Repo
 
 CTRL_C = "\x03"
 _IN_A_TERMINAL = """
-import fcntl, os, sys, termios
+import fcntl, os, signal, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # who runs the tests in the background has it ignored
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 

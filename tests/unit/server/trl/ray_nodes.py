@@ -7,12 +7,19 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 SMALL = {"object_store_memory": 80 * 1024**2}
 
 
 def main() -> None:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as scratch:
+        run(scratch)
+
+
+def run(scratch: str) -> None:
+    """Run the nodes; what is left of one that was killed stays in ``scratch``."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "TMPDIR": scratch}
     from ray.cluster_utils import Cluster  # noqa: PLC0415 - the variable comes first
 
     quick = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -33,6 +34,13 @@ NEW = Entry(
 )  # fmt: skip
 OWN = ("hub", "revision", "path", "package", "dtype", "chat_template", "lora", "licence", "reasoning_effort")
 """What a model keeps of the entry that it was made with."""
+
+
+def asks_the_hub(test: Any) -> Any:
+    """What a base needs is asked of the hub that has it: of one that stands in for it, by the real client."""
+    missing = importlib.util.find_spec("huggingface_hub") is None
+    skip = pytest.mark.skipif(missing, reason="needs the hub's client: pip install -e '.[train]'")
+    return pytest.mark.slow(skip(pytest.mark.usefixtures("stand")(test)))
 
 
 class Heard:
@@ -117,6 +125,7 @@ def test_a_whole_model_answers_as_one_whatever_the_catalogue_trains_now(tmp_path
     assert (heard.entry.tuning, heard.entry.hub, heard.weights) == ("full", "acme/m", weights)
 
 
+@asks_the_hub
 def test_a_job_goes_on_from_a_model_on_the_base_it_was_made_on(tmp_path: Path) -> None:
     made(tmp_path)
     found, entry = train(now(tmp_path), run(tmp_path, [[BEGAN, saved(4, 2), DONE]]))
@@ -152,6 +161,7 @@ def test_an_adapter_on_a_whole_model_or_the_other_way_round_is_refused(
     assert words in caught.value.message
 
 
+@asks_the_hub
 def test_what_did_not_change_is_taken_without_a_word(tmp_path: Path) -> None:
     full = OLD.model_copy(update={"tuning": "full"})
     made(tmp_path, full, whole=True)
@@ -162,6 +172,7 @@ def test_what_did_not_change_is_taken_without_a_word(tmp_path: Path) -> None:
     assert not [each for each in found if isinstance(each, Note)]
 
 
+@asks_the_hub
 def test_a_job_that_was_begun_goes_on_by_what_it_began_with(tmp_path: Path) -> None:
     state = begin(now(tmp_path, OLD), run(tmp_path, [[BEGAN, saved(2, 1), "wait"]], "tiny"))
     changed = NEW.model_copy(update={"tuning": "full"})
@@ -173,6 +184,7 @@ def test_a_job_that_was_begun_goes_on_by_what_it_began_with(tmp_path: Path) -> N
     assert not [each for each in found if isinstance(each, Note)]
 
 
+@asks_the_hub
 def test_what_a_process_says_it_is_trained_by_is_what_counts(tmp_path: Path) -> None:
     # A cluster's process may have been started by a server with another catalogue.
     what = run(tmp_path, [[BEGAN, saved(2, 1), "wait"]], "tiny")
