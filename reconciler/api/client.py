@@ -171,9 +171,7 @@ class Client:
         Raises:
             NotThisApi: the answer is no list of jobs.
         """
-        params = {"limit": str(limit)}
-        if after is not None:
-            params["after"] = after
+        params = {"limit": str(limit)} | ({"after": after} if after is not None else {})
         params |= {f"metadata[{key}]": value for key, value in (metadata or {}).items()}
         try:
             page = await self._get(JOBS, Page[Job], params)

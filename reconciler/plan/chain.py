@@ -13,12 +13,12 @@ from reconciler.plan.words import short, time_left
 from reconciler.spec.desired import Upstream
 
 _MEASURES = (
-    ("full_valid_reward_mean", "highest validation reward"),
-    ("valid_reward_mean", "highest validation reward"),
-    ("train_reward_mean", "highest training reward"),
-    ("full_valid_loss", "lowest validation loss"),
-    ("valid_loss", "lowest validation loss"),
-    ("train_loss", "lowest training loss"),
+    ("full_valid_reward_mean", max, "highest validation reward"),
+    ("valid_reward_mean", max, "highest validation reward"),
+    ("train_reward_mean", max, "highest training reward"),
+    ("full_valid_loss", min, "lowest validation loss"),
+    ("valid_loss", min, "lowest validation loss"),
+    ("train_loss", min, "lowest training loss"),
 )
 """By what checkpoints are compared: the first that any of them shows. Where there are rewards, training is towards
 them, and the loss says nothing."""
@@ -82,16 +82,14 @@ def best_checkpoint(checkpoints: Sequence[Checkpoint]) -> tuple[Checkpoint, floa
     Returns:
         The checkpoint, what decided, and what that is in words; None where no checkpoint shows any.
     """
-    for key, words in _MEASURES:
-        sign = -1 if words.startswith("highest") else 1
+    for key, best, words in _MEASURES:
         scored = [
-            (sign * value, -c.step_number, c)
-            for c in checkpoints
-            if (value := getattr(c.metrics, key)) is not None and math.isfinite(value)
+            (value, c) for c in checkpoints if (value := getattr(c.metrics, key)) is not None and math.isfinite(value)
         ]
         if scored:
-            value, _, chosen = min(scored, key=lambda item: item[:2])
-            return chosen, sign * value, words
+            value = best(value for value, _ in scored)
+            chosen = max((c for v, c in scored if v == value), key=lambda c: c.step_number)
+            return chosen, value, words
     return None
 
 

@@ -80,7 +80,7 @@ def _admit(
     job = jobs.get(change.job_id or "")
     model = change.model or (job.model if job else "")
     concerned = [s for s in slots if s.concerns(model)]
-    inherited = [s for s in concerned if any(s.concerns(job.model) for job in predecessors)]
+    inherited = [s for s in concerned if any(s.concerns(each.model) for each in predecessors)]
     for slot in concerned:
         if slot.full and slot not in inherited:
             ahead = f"; {slot.ahead} ahead of it" if slot.ahead else ""

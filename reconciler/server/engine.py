@@ -17,7 +17,7 @@ from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger, fit_for
 from reconciler.server.store import Store
 from reconciler.server.trainers.base import Trainer
-from reconciler.server.worker import Worker, sweep_workdirs
+from reconciler.server.worker import Worker
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,8 @@ class Engine:
             parts.sweep(self._store, self._clock())
             files.sweep(self._store, self._clock())
             webhooks.sweep(self._store, self._clock())
-            left = threading.Thread(target=sweep_workdirs, args=(self._store, set(self._workers)), daemon=True)
-            left.start()
-            threading.Thread(target=leftovers.sweep, args=(self._store, self.trainer), daemon=True).start()
+            left = (self._store, self.trainer, set(self._workers))
+            threading.Thread(target=leftovers.sweep, args=left, daemon=True).start()
         if self._is_due("look round", _LOOK_ROUND_EVERY):
             self._say_what_is_left(ledger)
         self._start_checking(ledger)

@@ -1,20 +1,46 @@
-"""Weights that no model or checkpoint names any more: a process that was killed, or a job cancelled, leaves some."""
+"""What ended jobs left, and nobody will ask for: a process that was killed, or a job cancelled, leaves some."""
 
 from __future__ import annotations
 
 import logging
+import re
+import shutil
 from collections.abc import Collection
 
 from reconciler.errors import StoreError
 from reconciler.server import jobs, lifecycle
 from reconciler.server.progress import output_model
-from reconciler.server.store import Store
+from reconciler.server.store import Store, translated
 from reconciler.server.trainers.base import Trainer
 
 log = logging.getLogger(__name__)
 
+_OURS = re.compile(r"ftjob-[A-Za-z0-9]{24}")
+"""A working directory's name that we made."""
 
-def sweep(store: Store, trainer: Trainer, model: str | None = None) -> None:
+
+def sweep(store: Store, trainer: Trainer, busy: Collection[str]) -> None:
+    """Remove all that is left. Gigabytes may go, so this is for a thread of its own."""
+    sweep_workdirs(store, busy)
+    sweep_weights(store, trainer)
+
+
+def sweep_workdirs(store: Store, busy: Collection[str]) -> None:
+    """Remove the working directories of jobs that ended without a worker, or are not known; not of those ``busy``."""
+    try:
+        with translated(store.directory):
+            found = [path for path in (store.directory / "work").glob("ftjob-*") if _OURS.fullmatch(path.name)]
+        with store.read() as db:  # after the listing: a directory is made once its job is known
+            unfinished = jobs.unfinished(db)
+    except StoreError as error:
+        log.warning("Working directories are looked through later: %s", error)
+        return
+    for path in found:
+        if path.name not in unfinished and path.name not in busy and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def sweep_weights(store: Store, trainer: Trainer, model: str | None = None) -> None:
     """Let the trainer delete what ended jobs left without a name; of one ``model`` where it is given.
 
     What cannot be read now is left alone, and looked at the next time.

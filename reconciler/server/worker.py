@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,8 +30,6 @@ from reconciler.server.trainers.base import (
 log = logging.getLogger(__name__)
 
 _ESTIMATE_EVERY = 1.0
-_OURS = re.compile(r"ftjob-[A-Za-z0-9]{24}")
-"""A working directory's name that we made."""
 
 
 class Worker:
@@ -163,24 +160,6 @@ class Pace:
 def workdir(store: Store, job_id: str) -> Path:
     """Where a trainer may keep what it needs until the job ends."""
     return store.directory / "work" / job_id
-
-
-def sweep_workdirs(store: Store, busy: Collection[str]) -> None:
-    """Remove the working directories of jobs that ended without a worker, or are not known; not of those ``busy``.
-
-    Gigabytes may go, so this is for a thread of its own.
-    """
-    try:
-        with translated(store.directory):
-            found = [path for path in (store.directory / "work").glob("ftjob-*") if _OURS.fullmatch(path.name)]
-        with store.read() as db:  # after the listing: a directory is made once its job is known
-            unfinished = jobs.unfinished(db)
-    except StoreError as error:
-        log.warning("Working directories are looked through later: %s", error)
-        return
-    for path in found:
-        if path.name not in unfinished and path.name not in busy and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def training_run(store: Store, job: JobRow) -> TrainingRun:

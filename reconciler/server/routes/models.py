@@ -43,7 +43,7 @@ def delete_model(here: Here, model: str) -> Response:
         with here.store.write() as db:
             operations.delete_model(db, model, trainer.bases)
     except Problem:
-        leftovers.sweep(here.store, trainer, model)  # of a deletion that did not come to its end
+        leftovers.sweep_weights(here.store, trainer, model)  # of a deletion that did not come to its end
         raise
     trainer.delete(model)
     return answer(documents.deleted(model, "model"))

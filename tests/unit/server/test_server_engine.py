@@ -25,8 +25,8 @@ from serving import (
 )
 
 from reconciler.server import files, jobs
+from reconciler.server.leftovers import sweep_workdirs
 from reconciler.server.store import Store
-from reconciler.server.worker import sweep_workdirs
 
 
 def test_a_job_shows_its_whole_life_in_its_events(client: TestClient) -> None:

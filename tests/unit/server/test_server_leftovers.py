@@ -84,5 +84,5 @@ def test_what_cannot_be_read_is_left_for_the_next_time(tmp_path: Path, caplog: p
     store.close()
     with pytest.raises(StoreError):
         leftovers.names(store, "ftjob-nobody")
-    leftovers.sweep(store, Keeper())
+    leftovers.sweep_weights(store, Keeper())
     assert "are deleted later" in caplog.text

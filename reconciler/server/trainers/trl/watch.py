@@ -137,7 +137,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]  # transformers is not typed
         if not ranks.leads():
             return
         step, total = state.global_step, state.max_steps
-        seal(self._order.workdir, State(step=step, total=total, tokens=self._tokens, micro=self._order.recipe.micro))
+        seal(self._order.workdir, State(step=step, total=total, tokens=self._tokens, micro=self._order.recipe.held))
         shelf.publish(checkpoint(self._order.workdir, step), self._order.place, step, self._order.card)
         per_epoch = total // self._order.recipe.epochs
         shelf.prune(self._order.place, {step, *(per_epoch * n for n in _last_epochs(step, per_epoch))})
