@@ -23,6 +23,11 @@ DATABASE = "server.db"
 _BUSY_SECONDS = 20.0
 _READERS = 4
 _FULL = {"SQLITE_FULL", "SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"}
+_HINT = "Check that the directory is writable and the file is this server's."
+# SQLite's lock lives as long as the process that holds it: one that is killed lets go, one that is stopped does not.
+_HINTS = {
+    "SQLITE_BUSY": "Another process has been in the middle of a write for long. Is it stopped? Let it go on, or end it."
+}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -129,11 +134,11 @@ def translated(directory: Path) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") in _FULL:
+        code = getattr(error, "sqlite_errorname", "")
+        if code in _FULL:
             raise StorageFull(directory) from error
         raise StoreError(
-            f"The database {directory / DATABASE} cannot be used: {error}.",
-            hint="Check that the directory is writable and the file is this server's.",
+            f"The database {directory / DATABASE} cannot be used: {error}.", hint=_HINTS.get(code, _HINT)
         ) from error
     except OSError as error:
         if error.errno in _NO_ROOM:

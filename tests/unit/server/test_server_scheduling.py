@@ -66,7 +66,7 @@ def engines(tmp_path: Path) -> Iterator[Engines]:
 def test_a_command_that_ends_leaves_its_jobs_to_the_next_one(
     serve: Serve, engines: Engines, tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
-    engine, _ = engines.start()
+    engine, _ = engines.start(SimulatedTrainer(speed=0.2))  # so slow that no busy machine sees the end before the step
     client = serve(tmp_path)
     file = upload(client)
     job_id = create(client, file, validation_file=file, **SETTINGS)["id"]

@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import sqlite3
 import stat
 import threading
 import time
@@ -19,13 +20,14 @@ from typing import Any
 
 import httpx
 import pytest
-from serving import SETTINGS, ServeProcess, create, everything, reach, retrieve, story, upload
+from serving import SETTINGS, ServeProcess, create, everything, reach, retrieve, story, upload, wait
 
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import StoreError, UsageError
 from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
 from reconciler.server.presence import FILE, Presence
 from reconciler.server.serve import serve as serve_http
+from reconciler.server.store import DATABASE
 
 
 def kill_until_done(directory: Path, kills: int, seed: int, unbroken: dict[str, Any]) -> None:
@@ -82,13 +84,34 @@ def test_when_the_one_that_trains_is_killed_another_goes_on_within_seconds(tmp_p
         assert retrieve(second.client, job_id)["fine_tuned_model"]
 
 
+def freeze_between_writes(server: ServeProcess) -> None:
+    """Stop a process where it holds no lock of the database's: one that does keeps everybody out until it goes on."""
+
+    def can_be_written() -> bool:
+        with contextlib.closing(sqlite3.connect(server.directory / DATABASE, timeout=2)) as db:
+            try:
+                db.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
+
+    def freeze() -> bool:
+        server.send(signal.SIGCONT)
+        time.sleep(0.01)
+        server.send(signal.SIGSTOP)
+        time.sleep(0.05)  # until it has really stopped
+        return can_be_written()
+
+    wait(freeze)
+
+
 @pytest.mark.slow
 def test_a_frozen_process_that_wakes_up_late_writes_nothing(tmp_path: Path, unbroken: dict[str, Any]) -> None:
     with ServeProcess(tmp_path) as first, ServeProcess(tmp_path) as second:
         file = upload(second.client)
         job_id = create(second.client, file, validation_file=file, **SETTINGS)["id"]
         reach(second.client, job_id, "running")
-        first.send(signal.SIGSTOP)
+        freeze_between_writes(first)
         done = reach(second.client, job_id, "succeeded")
         first.send(signal.SIGCONT)
         time.sleep(0.5)

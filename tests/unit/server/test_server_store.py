@@ -77,6 +77,18 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
         Store(tmp_path)
 
 
+def test_a_write_that_another_process_does_not_finish_is_named_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.server.store._BUSY_SECONDS", 0.1)
+    stopped, store = Store(tmp_path), Store(tmp_path)
+    with stopped.write(), pytest.raises(StoreError, match="is locked") as caught, store.write():
+        pass
+    assert "let it go on, or end it" in caught.value.hint.lower()
+    stopped.close()
+    store.close()
+
+
 def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "occupied").write_text("a file")
     with pytest.raises(StoreError, match="cannot be used"):
