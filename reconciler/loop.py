@@ -31,6 +31,10 @@ _AGAIN = 1.0
 """Seconds after which a create that was under way may have been answered."""
 
 
+def _nobody(_: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Reconciler:
     """Everything one reconcile is made from.
@@ -38,7 +42,7 @@ class Reconciler:
     ``server`` is what plans call the server; ``now`` gives Unix seconds; ``root`` is the repository's, None where plans
     need not count the rows of changed data. Without ``words`` the old files that diffs compare with are not looked up;
     without ``access`` nobody asks who may use models: that costs a request for every model that specs share. ``made``
-    remembers what a list may not show yet.
+    remembers what a list may not show yet; ``note`` is told where that is waited for.
     """
 
     client: Client
@@ -53,6 +57,7 @@ class Reconciler:
     words: bool = True
     access: bool = True
     made: Made | None = None
+    note: Callable[[str], object] = _nobody
 
     async def look(self) -> View:
         """Observe the server and plan."""
@@ -73,7 +78,7 @@ class Reconciler:
         """Wait as long as a list may miss what was sent; another command that sent it may say sooner what it made."""
         if not self.made or not (left := self.made.doubt(observed.jobs, self.client.server.lag)):
             return False
-        log.info("A create was not answered: waiting up to %.0f s for a list that shows its job.", left)
+        self.note(f"A create from here is not answered: waiting up to {left:.0f} s for a list that would show its job.")
         while left > 0 and self.made.doubt(observed.jobs, self.client.server.lag):
             await self.client.sleep(min(left, _AGAIN))
             left -= _AGAIN
@@ -128,10 +133,10 @@ async def run_once(
     refuse_unsafe(view.plan)
     if not view.plan.has_changes:
         return []
-    asked_at = reconciler.now()
+    asked_at = world.clock()
     if not await approve(view.plan):
         return None
-    asked = reconciler.now() - asked_at > _FASTEST_ANSWER
+    asked = world.clock() - asked_at > _FASTEST_ANSWER
     if asked and (await reconciler.look()).plan.fingerprint != view.plan.fingerprint:
         raise StalePlan(
             "The server changed while the plan was being reviewed. Nothing was changed.",

@@ -7,7 +7,6 @@ the next run decides anew. A job that comes back without our metadata is cancell
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -39,17 +38,9 @@ async def create(world: World, change: Change) -> Outcome:
     except ValidationError as error:
         raise PlanError(f"{change.name} cannot be sent as a job: {_first(error)}") from error
     world.follower.job(change.name, "creating")
-    world.made.sends(ownership)  # and if this ends here, the next run knows
-    try:
+    async with world.made.sending(ownership):  # and if this ends here, the next run knows
         job, known = await _send(world, body, ownership)
-    except ReconcilerError:
-        world.made.settled(ownership)
-        raise
-    except asyncio.CancelledError:
-        world.made.sends(ownership)  # it may have been sent only now, after others that were turned away
-        raise
-    world.made.add(job.id)
-    world.made.settled(ownership)
+        world.made.add(job.id)
     if known:
         await _verify(world, job, body, ownership)
     world.follower.job(change.name, job.status)

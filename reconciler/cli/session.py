@@ -123,6 +123,7 @@ class Session:
             time.time,
             self.repository.root,
             made=self.made,
+            note=self.progress.note,
         )
 
     def world(self, observed: Observed, concurrency: int) -> World:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,10 @@ class MemoryCache(Cache):
     def store(self, kind: str, values: Mapping[str, Any], *, replace: bool = False) -> None:
         kept = {} if replace else self._kinds.get(kind, {})
         self._kinds[kind] = {**kept, **{key: json.dumps(value) for key, value in values.items()}}
+
+    def forget(self, kind: str, keys: Iterable[str]) -> None:
+        gone = set(keys)
+        self._kinds[kind] = {key: value for key, value in self._kinds.get(kind, {}).items() if key not in gone}
 
 
 class Silent:

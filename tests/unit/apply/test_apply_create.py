@@ -465,15 +465,35 @@ async def test_a_kill_at_any_moment_buys_nothing_twice(moment: int, when: Any) -
     assert sorted(made) == ["a", "b", "p"]
 
 
-async def test_the_doubt_about_a_create_that_was_interrupted_begins_with_the_interruption(tmp_path: Path) -> None:
+class Busy(JobServer):
+    """Lets a create wait its turn for long; ``waited`` is called while it does."""
+
+    def waited(self) -> None: ...
+
+    async def create_job(self, body: CreateJob) -> Job:
+        self.time.now += 100
+        for _ in range(5):
+            await asyncio.sleep(0)
+        self.waited()
+        return await super().create_job(body)
+
+
+@pytest.mark.parametrize("interrupted", [True, False], ids=["interrupted", "killed"])
+async def test_the_doubt_about_a_create_begins_with_the_end_of_its_run(interrupted: bool, tmp_path: Path) -> None:
     scene = Scene([spec()])
-    made = Made(Cache(tmp_path / "cache.db"), now=scene.time.clock)
+    scene.server = server = Busy(scene.time)
+    doubts: list[float] = []
 
-    def interrupt(_: CreateJob) -> None:
-        scene.time.now += 100
-        raise asyncio.CancelledError
+    def remembered() -> Made:
+        return Made(Cache(tmp_path / "cache.db"), now=scene.time.clock, sleep=lambda _: asyncio.sleep(0))
 
-    scene.server.on_create = interrupt
-    with pytest.raises(asyncio.CancelledError):
-        await execute(scene.world(made=made), (await scene.look()).plan)
-    assert made.doubt([], lag=10) == 12
+    def waited() -> None:
+        if interrupted:
+            raise asyncio.CancelledError
+        doubts.append(remembered().doubt([], lag=10))  # as the next run, were this one killed now
+
+    server.waited = waited  # type: ignore[method-assign]
+    with contextlib.suppress(asyncio.CancelledError):
+        await execute(scene.world(made=remembered()), (await scene.look()).plan)
+    doubts.append(remembered().doubt([], lag=10))
+    assert doubts == ([12] if interrupted else [12, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from fleet import NOW, OURS, REVISION, Fleet, Live
 
 from reconciler.cache import Cache
 from reconciler.errors import ServerFault
+from reconciler.loop import Reconciler
 from reconciler.observe.made import Made
 from reconciler.observe.ownership import Ownership
 from reconciler.observe.read import observe
 from reconciler.observe.state import ObservedJob
+from reconciler.plan.planner import Options
+from reconciler.spec.policy import Policy
 
 HIDDEN = Live("new", NOW, "queued", visible=NOW + 10)
 
@@ -90,9 +94,9 @@ class Clock:
         return self.now
 
 
-def remembering(path: Path) -> tuple[Made, Clock]:
-    clock = Clock()
-    return Made(Cache(path / "cache.db"), now=clock), clock
+def remembering(path: Path, clock: Clock | None = None) -> tuple[Made, Clock]:
+    clock = clock or Clock()
+    return Made(Cache(path / "cache.db"), now=clock, sleep=lambda _: asyncio.sleep(0)), clock
 
 
 async def test_a_create_that_was_not_answered_is_doubted_until_a_list_is_sure_to_show_its_job(tmp_path: Path) -> None:
@@ -118,11 +122,61 @@ async def test_what_a_list_shows_or_is_settled_is_not_doubted(tmp_path: Path) ->
     assert made.doubt([replace(JOB, name="other")], lag=10) == 0
 
 
+async def test_a_create_that_is_under_way_for_long_is_doubted_from_when_its_run_was_killed(tmp_path: Path) -> None:
+    made, clock = remembering(tmp_path)
+    async with made.sending(OWN):
+        clock.now += 100
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert remembering(tmp_path, clock)[0].doubt([], lag=10) == 12
+    assert made.doubt([], lag=10) == 0
+
+
 async def test_a_clock_that_was_set_back_makes_no_doubt_longer(tmp_path: Path) -> None:
     made, clock = remembering(tmp_path)
     made.sends(OWN)
     clock.now -= 86_400
     assert made.doubt([], lag=10) == 12
+    clock.now += 12
+    assert made.doubt([], lag=10) == 0
+
+
+async def test_what_another_command_remembers_meanwhile_stays(tmp_path: Path) -> None:
+    other, path = replace(OWN, name="other"), tmp_path / "cache.db"
+
+    class Meanwhile(Cache):
+        """Whenever it is read, another command makes a job, and sends a create."""
+
+        def load(self, kind: str) -> dict[str, Any]:
+            found = super().load(kind)
+            Made(Cache(path), now=clock).add("new")
+            Made(Cache(path), now=clock).sends(other)
+            return found
+
+    clock = Clock()
+    made = Made(Meanwhile(path), now=clock)
+    made.add("gone")
+    made.sends(OWN)
+    clock.now += 12
+    assert await ids(Fleet(HIDDEN), made) == []
+    made.doubt([], lag=10)
+    made.settled(OWN)
+    again = Made(Cache(path), now=clock)
+    assert await ids(Fleet(HIDDEN), again) == ["new"]
+    assert again.doubt([], lag=10) == 12
+
+
+async def test_a_plan_waits_until_a_list_shows_what_was_sent_and_says_so(tmp_path: Path) -> None:
+    fleet, said = Fleet(HIDDEN), list[str]()
+    made = Made(Cache(tmp_path / "cache.db"), now=lambda: fleet.now)
+    made.sends(OWN)
+    async with fleet.client() as client:
+        facts = (client, "server", OURS, (), Policy(), Options(), Cache(None), lambda: fleet.now)
+        reconciler = Reconciler(*facts, made=made, note=said.append)
+        for _ in range(2):
+            assert [job.id for job in (await reconciler.look()).observed.jobs] == ["new"]
+    assert (fleet.calls, fleet.now) == (["list"] * 3, NOW + 12)
+    assert said == ["A create from here is not answered: waiting up to 12 s for a list that would show its job."]
 
 
 async def test_a_memory_that_is_damaged_is_none(tmp_path: Path) -> None:
