@@ -2,7 +2,7 @@
 
 A commit is whole, so what it lacks is meant to be gone; limits on destruction hold as always. A checkout that failed
 may leave half of one: until another has succeeded nothing is read, and the last good specs stand. The clone is the
-cache's: it may be deleted, and is made again.
+cache's: it may be deleted, and is made again. So a commit is read once: what its files lack later is not meant.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _PATIENCE = 300.0
 _SEEN = "refs/reconciler/seen"
 """The commit that was followed last, also by a run before this one."""
 _NEW = "refs/reconciler/new"
+_STATE = ".reconciler"
+"""Beside the settings, wherever these stand: caches, and the embedded server with its models."""
 _SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "advice.detachedHead=false", "-c", "gc.autoDetach=false")
 
 
@@ -81,7 +83,7 @@ class Branch:
         self._every, self._clock = every, clock
         self._tree: WorkTree | None = None
         self._asked_at: float | None = None
-        self._tip = self._commit = self._at = ""
+        self._tip = self._commit = self._read = self._at = ""
         self._problem = ""
         self._torn = False
         self._last: Snapshot | None = None
@@ -101,10 +103,14 @@ class Branch:
         return replace(snapshot, problems=problems, notes=(*snapshot.notes, *self._notes), at=self._at)
 
     async def _whole(self) -> Snapshot:
+        """Return what the commit says; a fault may have been the disk's, so it is looked for again."""
         if self._tree is None:
             self._tree = self._make()
-        self._last = await self._tree.read()
-        return self._last
+        last = self._last if self._read == self._commit else None
+        if last is None or (last.unsure and not await asyncio.to_thread(self._damaged)):
+            self._last = last = await self._tree.read()
+            self._read = self._commit
+        return last
 
     def _as_before(self) -> Snapshot:
         """Go on with what was read last: half of a commit says nothing of what is gone.
@@ -134,7 +140,7 @@ class Branch:
             self._prepare()
             seen = self._seen()
             name, tip = self._newest()
-            if tip != self._tip or self._torn:
+            if tip != self._tip or self._torn or self._damaged():
                 self._git("fetch", "--no-tags", "--force", "--", self._ref.url, f"+{name}:{_NEW}", slow=True)
                 commit = self._git("rev-parse", "--verify", f"{_NEW}^{{commit}}")
                 self._compare(seen, commit)
@@ -166,7 +172,7 @@ class Branch:
         for lock in (*state.glob("*.lock"), *state.glob("refs/reconciler/*.lock")):
             with contextlib.suppress(OSError):  # then git says so
                 lock.unlink()  # of a git that was killed: we are alone here
-        if self._asked_at is not None:
+        if self._asked_at is not None and state.is_dir():
             return
         self._directory.mkdir(parents=True, exist_ok=True)
         self._git("init", "--quiet")
@@ -196,6 +202,13 @@ class Branch:
                 return name, found[name]
         raise _GitFailed("there is no such branch or tag")
 
+    def _damaged(self) -> bool:
+        """Whether the clone lacks files of what was checked out: caches are cleaned, by people and by programs."""
+        try:
+            return self._git("rev-parse", "HEAD") != self._commit or bool(self._git("ls-files", "--deleted"))
+        except _GitFailed:
+            return True
+
     def _compare(self, seen: str, commit: str) -> None:
         """Note a history that does not go on from the commit that was followed before."""
         self._notes = ()
@@ -211,7 +224,7 @@ class Branch:
         self._torn = True
         try:
             self._git("checkout", "--quiet", "--force", "--detach", commit, slow=True)
-            self._git("clean", "--quiet", "-ffdx", "-e", "/.reconciler")
+            self._git("clean", "--quiet", "-ffdx", "-e", _STATE)
         except _GitFailed as error:
             raise _HalfWay(str(error)) from error
         self._torn, self._commit, self._at = False, commit, at

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -242,6 +243,46 @@ async def test_a_git_that_was_killed_within_a_run_is_in_nobodys_way(upstream: Up
         (upstream.clone / ".git" / lock).write_text("")
     upstream.commit(**{"specs/b.yaml": spec("b")})
     assert await upstream.names() == ["a", "b"]
+
+
+@pytest.mark.parametrize("rest", [0, 10], ids=["before the remote is asked again", "when it is"])
+@pytest.mark.parametrize("lost", ["specs/b.yaml", "specs", ".git", ""])
+async def test_what_vanishes_from_the_clone_is_not_gone_and_is_made_again(
+    lost: str, rest: float, upstream: Upstream
+) -> None:
+    upstream.commit(**{"specs/a.yaml": spec("a"), "specs/b.yaml": spec("b")})
+    good = await upstream.read()
+    path = upstream.clone / lost
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    upstream.time += rest
+    assert await upstream.branch.read() == good
+    upstream.time += 10
+    assert await upstream.branch.read() == good
+    assert (upstream.clone / "specs/b.yaml").exists()
+    upstream.commit(**{"specs/b.yaml": None})
+    assert await upstream.names() == ["a"]
+
+
+async def test_what_a_fault_of_the_disk_hides_is_read_again(upstream: Upstream) -> None:
+    upstream.commit(**{"specs/a.yaml": spec("a"), "specs/b.yaml": spec("b")})
+    await upstream.read()
+    upstream.commit(**{"specs/b.yaml": "name: ["})
+    assert (await upstream.read()).unsure
+    (upstream.clone / "specs/b.yaml").write_text(spec("b"))
+    assert (await upstream.read()).unsure == ()
+
+
+async def test_state_in_the_clone_outlives_a_commit_wherever_the_settings_stand(upstream: Upstream) -> None:
+    upstream.commit(**{"team/reconciler.yaml": "owner: team\n"})
+    await upstream.read()
+    kept = [upstream.clone / folder / ".reconciler/server.db" for folder in (".", "team")]
+    for file in kept:
+        file.parent.mkdir()
+        file.with_name(".gitignore").write_text("*\n")
+        file.write_text("models")
+    upstream.commit(**{"team/reconciler.yaml": None})
+    await upstream.read()
+    assert [file.read_text() for file in kept] == ["models"] * 2
 
 
 async def test_hooks_of_the_machine_do_not_run(upstream: Upstream) -> None:
