@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from reconciler.apply.follow import View, failures, follow
 from reconciler.apply.model import Outcome
@@ -27,6 +28,8 @@ from reconciler.plan.saved import SavedPlan, check, load
 from reconciler.report.escape import clean
 
 _LARGEST_PLAN = 64 * 1024 * 1024
+_PLANNING = ("environment", "target", "exclude", "recreate", "max_prune", "allow_empty", "take_over")
+"""Parameters that a plan is made with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,7 @@ def command(where: Where, which: Which, form: str, auto_approve: bool, wait: boo
     """
     saved = _saved(where.paths)
     if saved:
+        _refuse_more(where, saved)
         where = Where(saved.paths, saved.environment, where.server or saved.server, where.owner or saved.owner)
     if not (auto_approve or saved or sys.stdin.isatty()):
         raise UsageError(
@@ -76,6 +80,22 @@ def _saved(paths: Sequence[str]) -> SavedPlan | None:
         return load(path.read_bytes()[:_LARGEST_PLAN].decode())
     except ValueError:
         return None
+
+
+def _refuse_more(where: Where, saved: SavedPlan) -> None:
+    """Refuse flags that ask for another plan: what they leave out would be bought all the same.
+
+    Raises:
+        UsageError: there are some.
+    """
+    context = click.get_current_context()
+    kept = {"environment"} if where.environment == saved.environment else set()
+    given = [name for name in _PLANNING if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if more := [f"--{name.replace('_', '-')}" for name in given if name not in kept]:
+        raise UsageError(
+            f"A saved plan is applied as it was made, and {', '.join(more)} is no part of that.",
+            hint="Make another one with it: reconciler plan --out FILE",
+        )
 
 
 async def _apply(where: Where, which: Which, saved: SavedPlan | None, run: _Run) -> int:

@@ -48,6 +48,28 @@ def test_a_saved_plan_is_applied_once_and_needs_no_terminal(saved: Repo, server:
     assert server.creates == 1
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--target", "a"),
+        ("--exclude", "a"),
+        ("--recreate", "a"),
+        ("--max-prune", "0"),
+        ("--allow-empty",),
+        ("--take-over", "somebody/else"),
+        ("--environment", "prod"),
+    ],
+    ids=lambda more: more[0],
+)
+def test_what_a_saved_plan_does_is_not_changed_on_the_way(
+    more: tuple[str, ...], untouched: tuple[Repo, Recording]
+) -> None:
+    repo, server = untouched
+    refused = repo.run("apply", "plan.json", *more, code=64)
+    assert f"A saved plan is applied as it was made, and {more[0]} is no part of that." in refused.err
+    assert server.changes == []
+
+
 def edit_the_spec(repo: Repo) -> None:
     repo.spec("a", seed=2)
 
