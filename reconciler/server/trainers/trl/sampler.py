@@ -14,6 +14,7 @@ from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Questi
 from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.dialogue import calls_in
+from reconciler.server.trainers.trl.faults import failure_of
 
 _MODULE = "reconciler.server.trainers.trl.sample"
 _KEPT = 300.0
@@ -75,6 +76,7 @@ class Sampler:
         self._few = threading.BoundedSemaphore(_WAITING)
         self._ends = threading.Lock()
         self._child: Child | None = None
+        self._owes = False  # lines of an answer, its last among them
         self._closed = False
         self._timer: threading.Timer | None = None
 
@@ -100,21 +102,15 @@ class Sampler:
             threads=self._threads,
             grammar=grammar,
             reasoning_effort=question.reasoning_effort,
-        )
+        ).model_dump_json()
         with self._turn() as child:
-            child.tell(asked.model_dump_json())
-            whole = False
+            self._owes = True
+            child.tell(asked)
             try:
-                for each in until(question.stop, self._pieces(child, question.tools)):
-                    whole = isinstance(each, End)
-                    yield each
-            except AnswerRefused:
-                whole = True
-                raise
+                yield from until(question.stop, self._pieces(child, question.tools))
             finally:
-                if not whole:
-                    child.tell(_CANCEL)
-                    self._drain(child)
+                if self._owes:
+                    child.tell(_CANCEL)  # whoever asks next waits for its last line: here may be the event loop
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[Child]:
@@ -136,17 +132,26 @@ class Sampler:
     def _running(self) -> Child:
         if self._closed:
             raise _stopping()
-        child = self._child
+        if (child := self._child) is not None and self._owes:
+            self._drain(child)
+            child = self._child
         if child is None or not child.alive:
             self._end()
-            self._directory.mkdir(parents=True, exist_ok=True)
-            log = self._directory / "sample.log"
             with self._ends:
                 if self._closed:
                     raise _stopping()
-                child = Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)
-                self._child = child
+                child = self._child = self._begun()
+                self._owes = False
         return child
+
+    def _begun(self) -> Child:
+        log = self._directory / "sample.log"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return Child(_MODULE, [], log=log, environment=self._environment, launcher=self._launcher)
+        except OSError as error:
+            failure = failure_of(error, "answering")
+            raise AnswerRefused(failure.code, str(failure), failure.param) from error
 
     def _pieces(self, child: Child, tools: Sequence[object]) -> Iterator[Piece | End]:
         """Yield pieces as they come; where tools may be called, all at once: a call is seen once it is whole."""
@@ -189,19 +194,24 @@ class Sampler:
             child.end()
 
     def _lines(self, child: Child) -> Iterator[Said]:
-        while (line := child.hear(1.0)) is not None:
+        """Yield what it says, to the last line of its answer."""
+        while self._owes:
+            line = child.hear(1.0)
+            if line is None:
+                self._owes = False
+                self._end()
+                words = "The process that answers ended: the machine may be out of memory."
+                raise AnswerRefused("server_error", words, busy=True)
             if line:
-                yield Said.model_validate_json(line)
-        self._end()
-        words = "The process that answers ended: the machine may be out of memory."
-        raise AnswerRefused("server_error", words, busy=True)
+                said = Said.model_validate_json(line)
+                self._owes = said.kind == "piece"
+                yield said
 
     def _drain(self, child: Child) -> None:
         """Read what is left of an answer that nobody reads."""
         with contextlib.suppress(AnswerRefused):
-            for said in self._lines(child):
-                if said.kind != "piece":
-                    return
+            for _ in self._lines(child):
+                pass
 
 
 def _stopping() -> AnswerRefused:

@@ -11,6 +11,8 @@ import sys
 
 def main() -> None:
     for line in sys.stdin:
+        if line.strip() == "cancel":
+            continue  # it came too late
         words = json.loads(line)["messages"][-1]["content"].split()
         for word in words:
             if word == "die":

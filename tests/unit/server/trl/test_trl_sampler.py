@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,8 +29,8 @@ def sampler(tmp_path: Path) -> Iterator[Sampler]:
     sampler.close()
 
 
-def ask(sampler: Sampler, text: str, *stop: str) -> Iterator[Piece | End]:
-    question = Question("m", [{"role": "user", "content": text}], stop=stop)
+def ask(sampler: Sampler, text: str, *stop: str, tools: Sequence[Any] = ()) -> Iterator[Piece | End]:
+    question = Question("m", [{"role": "user", "content": text}], tools=tools, stop=stop)
     return sampler.answer(question, ENTRY, None)
 
 
@@ -42,6 +44,37 @@ def test_an_answer_that_nobody_reads_is_ended_and_the_next_is_whole(sampler: Sam
     assert len(list(ask(sampler, "good day"))) == 3
 
 
+@pytest.mark.parametrize(("stop", "tools"), [((), [{"type": "function"}]), (("never said at all",), ())])
+def test_a_reader_that_misses_only_the_end_holds_up_nobody(
+    sampler: Sampler, stop: Sequence[str], tools: Sequence[Any]
+) -> None:
+    """What is held back until an answer has ended comes once the subprocess has nothing more to say."""
+
+    def read() -> None:
+        with closing(ask(sampler, "good day", *stop, tools=tools)) as pieces:  # type: ignore[type-var]
+            next(pieces)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(60)
+    assert not reader.is_alive()
+    assert len(list(ask(sampler, "good day"))) == 3
+
+
+def test_a_reader_that_stops_reading_waits_for_nothing(sampler: Sampler) -> None:
+    """It may be the event loop that lets go of an answer."""
+    heard = threading.Event()
+    with closing(ask(sampler, "wait for me")) as pieces:  # type: ignore[type-var]
+        next(pieces)
+        child = sampler._child
+        assert child is not None
+        hear = child.hear
+        child.hear = lambda seconds: heard.set() or hear(seconds)  # type: ignore[method-assign, func-returns-value]
+    assert not heard.is_set()
+    assert len(list(ask(sampler, "good day"))) == 3
+    assert heard.is_set()
+
+
 def test_a_refusal_leaves_the_next_question_alone(sampler: Sampler) -> None:
     with pytest.raises(AnswerRefused, match="No"):
         list(ask(sampler, "refuse"))
@@ -53,6 +86,16 @@ def test_a_process_that_died_is_said_and_another_answers_next(sampler: Sampler) 
         list(ask(sampler, "well die"))
     assert caught.value.busy
     assert len(list(ask(sampler, "good day"))) == 3
+
+
+def test_a_disk_that_is_full_is_said(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trl_sampler, "Child", full)
+    with pytest.raises(AnswerRefused, match="disk is full") as caught:
+        list(ask(sampler, "good day"))
+    assert caught.value.code == "insufficient_storage"
 
 
 def test_one_that_closes_ends_a_long_answer_and_begins_no_other(
