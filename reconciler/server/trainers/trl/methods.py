@@ -78,7 +78,9 @@ class _Outputs(DataCollatorForPreference):  # type: ignore[misc]
 def _dpo(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
     outputs = _Outputs(pad_token_id=given["processing_class"].pad_token_id)
     args = DPOConfig(**_common(order), max_length=None, beta=order.recipe.beta, remove_unused_columns=False)
-    return _Compared(**given, args=args, data_collator=outputs)
+    whole = order.entry.tuning == "full"  # TRL would load the newest of a hub's model, not the commit
+    before = load_base(order.entry, order.cache, order.parent) if whole else None
+    return _Compared(**given, ref_model=before, args=args, data_collator=outputs)
 
 
 class _Prompts(RepeatSampler):  # type: ignore[misc]

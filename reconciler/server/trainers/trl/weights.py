@@ -42,20 +42,35 @@ def base_directory(entry: Entry, cache: Path) -> tuple[str, str | None]:
 def _convert(source: Path, target: Path) -> None:
     """Write a GGUF file as safetensors. A model loaded from GGUF refuses training until it forgets that it was."""
     given: dict[str, Any] = {"gguf_file": source.name}
-    model = AutoModelForCausalLM.from_pretrained(source.parent, **given, dtype=torch.float32)
+    model = _load(AutoModelForCausalLM, source.parent, **given, dtype=torch.float32)
     for name in ("hf_quantizer", "quantization_method", "is_quantized"):
         if name in vars(model):
             delattr(model, name)
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
     model.save_pretrained(target)
-    AutoTokenizer.from_pretrained(source.parent, **given).save_pretrained(target)
+    _load(AutoTokenizer, source.parent, **given).save_pretrained(target)
+
+
+def _load(kind: Any, place: str | Path, **given: Any) -> Any:  # noqa: ANN401 - transformers is not typed
+    """Load by one of transformers' classes. Unless told, they ask on the terminal, which is our pipe here.
+
+    Raises:
+        Failure: the model brings code of its own, and cannot be loaded without.
+    """
+    try:
+        return kind.from_pretrained(place, trust_remote_code=False, **given)
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        words = f"{Path(place).name} cannot be loaded without code of its own, and this server runs no model's code."
+        raise Failure(UNAVAILABLE, words, "model") from error
 
 
 def load_tokenizer(entry: Entry, cache: Path) -> Any:  # noqa: ANN401 - transformers is not typed
     """Load a base's tokenizer; one that has no token to pad with pads with the one that ends a text."""
     place, revision = base_directory(entry, cache)
-    tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+    tokenizer = _load(AutoTokenizer, place, revision=revision)
     if not tokenizer.is_fast:
         raise Failure(UNAVAILABLE, f"{entry.source} has no fast tokenizer, which training needs.", "model")
     if tokenizer.pad_token is None:
@@ -71,7 +86,7 @@ def load_base(entry: Entry, cache: Path, weights: Path | None = None) -> Any:  #
     options: dict[str, Any] = {"dtype": dtype_of(entry)}
     if entry.tuning == "qlora":
         options["quantization_config"] = _four_bits(entry)
-    return AutoModelForCausalLM.from_pretrained(place, revision=revision, **options)
+    return _load(AutoModelForCausalLM, place, revision=revision, **options)
 
 
 def dtype_of(entry: Entry) -> Any:  # noqa: ANN401

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -142,6 +143,19 @@ def test_a_disk_that_is_full_fails_the_run(tiny: Path, tmp_path: Path) -> None:
     assert caught.value.code == "insufficient_storage"
 
 
+def test_a_model_that_brings_code_of_its_own_is_refused_and_runs_none(tiny: Path, tmp_path: Path) -> None:
+    model, ran = shutil.copytree(tiny, tmp_path / "odd"), tmp_path / "ran"
+    facts = json.loads((model / "config.json").read_text())
+    facts |= {"model_type": "odd", "auto_map": {"AutoConfig": "odd.Odd", "AutoModelForCausalLM": "odd.Odd"}}
+    (model / "config.json").write_text(json.dumps(facts))
+    (model / "odd.py").write_text(f"open({str(ran)!r}, 'w')")
+    bench = Bench(tmp_path, model)
+    with pytest.raises(TrainingFailed, match="code of its own") as caught:
+        bench.train(bench.run())
+    assert (caught.value.code, caught.value.param) == ("model_not_available", "model")
+    assert not ran.exists()
+
+
 def test_a_row_that_the_model_cannot_read_is_named_by_its_line(bench: Bench) -> None:
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}
     bad = {"messages": [picture, {"role": "assistant", "content": "no"}]}
@@ -171,3 +185,16 @@ def test_whole_models_are_trained_where_the_catalogue_says_so(tiny: Path, tmp_pa
     assert (bench.trainer.shelf.find("ft:tiny:local::first").directory / "model.safetensors").is_file()
     again = bench.train(bench.run(name="second", model="ft:tiny:local::first"))
     assert numbers(again)[1]["train_mean_token_accuracy"] > 0.5
+
+
+def test_a_whole_model_is_compared_with_the_commit_it_starts_from(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub's cache holds one commit alone, and nobody can be asked for another."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    shutil.copytree(tiny, tmp_path / "hub" / "models--acme--tiny" / "snapshots" / commit)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    bench = Bench(tmp_path, tiny, path=None, hub="acme/tiny", revision=commit, tuning="full")
+    found = numbers(bench.train(bench.run("dpo", hyperparameters={"learning_rate_multiplier": 1e-6})))
+    assert found[1]["rewards/margins"] == pytest.approx(0, abs=1e-4)
