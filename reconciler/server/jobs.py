@@ -264,6 +264,11 @@ def add_checkpoint(db: sqlite3.Connection, job: int, checkpoint: Document, *, te
     return added.rowcount == 1
 
 
+def drop_passed(db: sqlite3.Connection, job: int, step: int) -> None:
+    """Let go of the checkpoint of a pause once training goes on from a later step: its weights do."""
+    db.execute("DELETE FROM checkpoints WHERE job = ? AND temporary AND step < ?", (job, step))
+
+
 def checkpoints(db: sqlite3.Connection, job: int, *, limit: int, after: str | None) -> Page:
     """Return a job's newest checkpoints.
 

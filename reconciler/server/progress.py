@@ -81,7 +81,7 @@ class Ledger:
         with self._job(job_id, *_TRAINS) as (db, job):
             if job is None:
                 return False
-            if step.step > job.step and is_reported(step.step, step.total_steps):
+            if step.step > job.step and (is_reported(step.step, step.total_steps) or step.validated):
                 words = f"Step {step.step}/{step.total_steps}"
                 loss = step.metrics.get("train_loss")
                 words += f": training loss={loss:.4f}" if loss is not None else ""
@@ -98,6 +98,7 @@ class Ledger:
             if job is None:
                 return False
             db.execute("UPDATE jobs SET state = ? WHERE seq = ?", (saved.state, job.seq))
+            jobs.drop_passed(db, job.seq, saved.step)
             pausing = saved.epoch is None and job.status != "running"
             if (saved.epoch is not None or pausing) and saved.step > 0:
                 self._checkpoint(db, job, saved, now=now, temporary=pausing)

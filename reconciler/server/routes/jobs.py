@@ -107,7 +107,7 @@ def resume_job(here: Here, fine_tuning_job_id: str) -> Response:
 
 @router.get("/{fine_tuning_job_id}/events", response_model=Listing[EventAnswer])
 def list_events(here: Here, fine_tuning_job_id: str, after: After = None, limit: Limit = 20) -> Response:
-    """List a job's events, newest first. A run of more than 500 steps shows every n-th."""
+    """List a job's events, newest first. A run of more than 500 steps shows every n-th, and those with a validation."""
     page = _of_job(here, fine_tuning_job_id, jobs.events, limit, after)
     return answer(documents.page(page.texts, has_more=page.has_more))
 

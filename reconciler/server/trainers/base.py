@@ -23,7 +23,7 @@ from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Questi
 
 GROUP = "reconciler.trainers"
 REPORTED_STEPS = 500
-"""About how many steps of one run become events; a longer run reports every n-th."""
+"""About how many steps of one run become events; a longer run reports every n-th, and those with a validation."""
 
 
 def is_reported(step: int, total_steps: int) -> bool:
@@ -134,6 +134,11 @@ class Step:
     total_steps: int
     metrics: Mapping[str, float]
     at: float | None = None
+
+    @property
+    def validated(self) -> bool:
+        """Whether its numbers are the validation file's, too."""
+        return any(name.startswith(("valid_", "full_valid_")) for name in self.metrics)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from serving import SETTINGS, Serve, create, everything, reach, retrieve, story,
 
 from reconciler.server import jobs, lease, results
 from reconciler.server.engine import Engine
+from reconciler.server.jobs import JobRow
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
 from reconciler.server.store import StorageFull, Store
@@ -116,14 +117,18 @@ def test_a_stale_holder_cannot_write_progress(store: Store, client: TestClient) 
             write()
 
 
-def test_what_lets_files_go_for_good_survives_a_power_cut(store: Store) -> None:
+def at_work(store: Store, names: str = "a") -> tuple[Ledger, JobRow]:
+    """Jobs in training, what writes of them, and the last of them."""
     document = {"model": "m", "user_provided_suffix": None, "hyperparameters": {"n_epochs": 1}, "metadata": None}
     with store.write() as db:
-        for name in "ab":
-            jobs.insert(db, {"id": name, "created_at": 1, "status": "running", **document})
+        made = [jobs.insert(db, {"id": name, "created_at": 1, "status": "running", **document}) for name in names]
         taken = lease.take(db, lease.new_holder(), time.time())
     assert taken is not None
-    ledger = Ledger(store, taken)
+    return Ledger(store, taken), made[-1]
+
+
+def test_what_lets_files_go_for_good_survives_a_power_cut(store: Store) -> None:
+    ledger, _ = at_work(store, "ab")
     file = results.write(store, "a", [], 1)
     step = Step(1, 2, {"train_loss": 1.0})
     writes: list[tuple[Callable[[], object], bool]] = [
@@ -137,6 +142,34 @@ def test_what_lets_files_go_for_good_survives_a_power_cut(store: Store) -> None:
         write()
         (synchronous,) = store._writer.execute("PRAGMA synchronous").fetchone()
         assert (synchronous == 2) == durable
+
+
+def test_the_checkpoint_of_a_pause_goes_once_training_goes_on_from_a_later_one(store: Store) -> None:
+    ledger, job = at_work(store)
+
+    def listed() -> int:
+        with store.read() as db:
+            return len(jobs.checkpoints(db, job.seq, limit=10, after=None).texts)
+
+    with store.write() as db:
+        jobs.update(db, job, status="paused")
+    ledger.saved("a", Saved(5, {}, b"5"), now=0)
+    with store.write() as db:
+        jobs.update(db, job, status="running")
+    assert listed() == 1
+    ledger.saved("a", Saved(5, {}, b"5"), now=0)
+    assert listed() == 1
+    ledger.saved("a", Saved(7, {}, b"7"), now=0)
+    assert listed() == 0
+
+
+def test_steps_that_looked_at_the_validation_file_are_shown_however_many_there_are(store: Store) -> None:
+    ledger, job = at_work(store)
+    for step in range(1, 5):
+        more = {"valid_loss": 0.5} if step == 3 else {}
+        ledger.stepped("a", Step(step, 1000, {"train_loss": 1.0, **more}), now=0, finish=None)
+    with store.read() as db:
+        assert [each["step"] for each in jobs.metrics(db, job.seq)] == [2, 3, 4]
 
 
 class Scripted(Trainer):
