@@ -296,5 +296,12 @@ def uses_file(db: sqlite3.Connection, file_id: str) -> str | None:
     return row and str(row[0])
 
 
+def uses_model(db: sqlite3.Connection, model: str) -> str | None:
+    """Return an unfinished job that starts from a model."""
+    sql = f"SELECT id FROM jobs WHERE {_UNFINISHED} AND json_extract(document, '$.model') = ? LIMIT 1"  # noqa: S608
+    row = db.execute(sql, (model,)).fetchone()
+    return row and str(row[0])
+
+
 def _page(rows: list[tuple[str]], limit: int) -> Page:
     return Page([document for (document,) in rows[:limit]], len(rows) > limit)

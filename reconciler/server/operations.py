@@ -118,10 +118,13 @@ def delete_model(db: sqlite3.Connection, model: str, bases: Sequence[str]) -> No
     """Delete a model that was made here, or a checkpoint.
 
     Raises:
-        Problem: it is a base model, or there is none of this name.
+        Problem: it is a base model, an unfinished job starts from it, or there is none of this name.
     """
     if model in bases:
         raise Problem(403, f"{model} is a base model and cannot be deleted.", code="permission_denied", param="model")
+    if (job_id := jobs.uses_model(db, model)) is not None:
+        words = f"{job_id} still starts from this model; cancel it, or wait."
+        raise Problem(409, words, code="model_in_use", param="model")
     deleted = db.execute("DELETE FROM models WHERE id = ?", (model,)).rowcount
     deleted += db.execute("DELETE FROM checkpoints WHERE model = ?", (model,)).rowcount
     if not deleted:

@@ -161,7 +161,7 @@ def test_an_odd_suffix_still_names_a_model_that_can_be_used(work: Work, suffix: 
     assert model is not None
     assert model.count(":") == 4
     assert work.client.models.retrieve(model).id == model
-    assert work.create(model=model).model == model
+    assert work.trained(model=model).model == model
     assert work.client.models.delete(model).deleted
 
 

@@ -34,10 +34,13 @@ def retrieve_model(here: Here, model: str) -> Response:
 @router.delete(
     "/{model:path}",
     response_model=Deleted,
-    responses={403: {"model": ErrorAnswer, "description": "A base model stays."}},
+    responses={
+        403: {"model": ErrorAnswer, "description": "A base model stays."},
+        409: {"model": ErrorAnswer, "description": "A job starts from it."},
+    },
 )
 def delete_model(here: Here, model: str) -> Response:
-    """Delete a model that was made here, or a checkpoint's."""
+    """Delete a model that was made here, or a checkpoint's, unless an unfinished job starts from it."""
     trainer = here.engine.trainer
     try:
         with here.store.write() as db:

@@ -372,6 +372,19 @@ def test_a_deleted_model_can_no_longer_be_trained(client: TestClient) -> None:
     refusal(client.post("fine_tuning/jobs", json={"model": model, "training_file": file}), 400)
 
 
+def test_a_model_that_an_unfinished_job_starts_from_stays(client: TestClient, store: Store) -> None:
+    file = upload(client)
+    job = reach(client, create(client, file)["id"], "succeeded")
+    model = job["fine_tuned_model"]
+    with store.write() as db:
+        jobs.insert(db, {**job, "id": "ftjob-next", "status": "paused", "model": model})
+    error = refusal(client.delete(f"models/{model}"), 409)
+    assert error["code"] == "model_in_use"
+    assert "ftjob-next" in error["message"]
+    client.post("fine_tuning/jobs/ftjob-next/cancel")
+    assert client.delete(f"models/{model}").status_code == 200
+
+
 # What comes back is what was sent
 
 
