@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BeforeValidator
 
 from reconciler.api.types.chat import ChatRequest
 from reconciler.server import operations
 from reconciler.server.documents import Document, dump
 from reconciler.server.problems import Problem, not_found
-from reconciler.server.routes.shared import Here, answer
+from reconciler.server.routes.shared import Here, answer, storable
 from reconciler.server.schemas import ChatAnswer, ErrorAnswer
 from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Question
 
@@ -29,7 +30,7 @@ _OURS = {"server_error": 500, "out_of_memory": 503, "server_stopping": 503, "ins
 
 
 @router.post("", response_model=ChatAnswer, responses=_ANSWERS)
-def create_completion(here: Here, body: ChatRequest) -> Response:
+def create_completion(here: Here, body: Annotated[ChatRequest, BeforeValidator(storable), Body()]) -> Response:
     """Answer a conversation, at once or (``stream``) piece by piece as events."""
     trainer = here.engine.trainer
     with here.store.read() as db:

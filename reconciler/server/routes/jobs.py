@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 from fastapi.responses import Response
@@ -18,12 +17,11 @@ from reconciler.server.context import Context
 from reconciler.server.jobs import Page
 from reconciler.server.lifecycle import Verb
 from reconciler.server.problems import Problem, not_found
-from reconciler.server.routes.shared import After, Here, Limit, answer, known_cursor
+from reconciler.server.routes.shared import After, Here, Limit, answer, known_cursor, storable
 from reconciler.server.schemas import CheckpointAnswer, EdgedListing, EventAnswer, JobAnswer, Listing
 
 router = APIRouter(prefix="/fine_tuning/jobs", tags=["fine-tuning"])
 
-_DEEPEST = 64
 _MOST_FILTERS = 16
 _FILTER = {
     "name": "metadata",
@@ -34,28 +32,6 @@ _FILTER = {
     "description": "Only jobs with each of these pairs: metadata[k]=v. `metadata=null`: those without metadata.",
     "schema": {"type": "object", "additionalProperties": {"type": "string"}, "maxProperties": _MOST_FILTERS},
 }
-
-
-def storable(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Let through what can be stored and sent back as it came.
-
-    Raises:
-        ValueError: a NUL, half a surrogate pair, a number that JSON has no words for, or very deep nesting.
-    """
-    waiting = [(value, 0)]
-    while waiting:
-        item, depth = waiting.pop()
-        if depth > _DEEPEST:
-            raise ValueError(f"is nested more than {_DEEPEST} levels deep")
-        if isinstance(item, str) and ("\0" in item or any("\ud800" <= c <= "\udfff" for c in item)):
-            raise ValueError("strings may not contain NUL or half a surrogate pair")
-        if isinstance(item, float) and not math.isfinite(item):
-            raise ValueError("numbers must be finite")
-        if isinstance(item, dict):
-            waiting += [(part, depth + 1) for pair in item.items() for part in pair]
-        elif isinstance(item, list):
-            waiting += [(part, depth + 1) for part in item]
-    return value
 
 
 @router.post("", response_model=JobAnswer)

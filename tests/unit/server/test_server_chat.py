@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -186,6 +187,15 @@ def test_what_cannot_be_honoured_is_refused_by_name(ask: Any, body: dict[str, An
     with pytest.raises(openai.BadRequestError) as caught:
         ask(Parrot())(**body)
     assert caught.value.param == param
+
+
+def test_half_a_character_is_refused_and_breaks_nothing(store: Store) -> None:
+    half = [{"role": "user", "content": [{"type": "text", "text": "\ud83d"}]}]
+    body, head = json.dumps({"model": "gpt-4.1-mini", "messages": half}), {"Content-Type": "application/json"}
+    with TestClient(create_app(store, Engine(store, Parrot(End("stop", 1, 0))))) as web:
+        answer = web.post("http://test/v1/chat/completions", content=body, headers=head)
+    assert answer.status_code == 400
+    assert "surrogate" in answer.json()["error"]["message"]
 
 
 def test_a_model_that_does_not_exist_is_said(ask: Any) -> None:
