@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from typing import Literal
 
 from reconciler.api.secret import redact, secrets_of
 
@@ -21,10 +22,14 @@ _SMALLER = (
     "or gradient_checkpointing, in the server's catalogue of models, or with a smaller model."
 )
 ENDED_FOR_MEMORY = f"The system ended the training process, as it does where memory runs out. {_SMALLER}"
-_TOO_LARGE = (
-    "The machine's memory does not hold the model and the messages. Less is needed with fewer or shorter messages, "
-    "or with a smaller model."
-)
+_NEEDS = {
+    "training": _SMALLER,
+    "answering": "The machine's memory does not hold the model and the messages. Less is needed with fewer or shorter "
+    "messages, or with a smaller model.",
+    "exporting": "The machine's memory does not hold the whole model, which is put together there: export it on a "
+    "larger one.",
+}
+_AGAIN = {"training": "create the job again", "answering": "ask again", "exporting": "export again"}
 _PEER_TYPES = ("DistError", "DistBackendError", "DistNetworkError", "DistStoreError")
 _PEER_WORDS = ("gloo", "Connection closed by peer", "Connection reset by peer")
 
@@ -39,16 +44,16 @@ class Failure(Exception):
         self.param = param
 
 
-def failure_of(error: BaseException, process: str = "training") -> Failure:
+def failure_of(error: BaseException, process: Literal["training", "answering", "exporting"] = "training") -> Failure:
     """Say what an exception means for the job, or for what else the process does."""
     if isinstance(error, Failure):
         return error
     chain = [error, *filter(None, (error.__cause__, error.__context__))]
     if any(map(_is_full, chain)):
-        again = "create the job again" if process == "training" else "ask again"
-        return Failure(FULL, f"The server's disk is full: free some space, then {again}.")
+        disk = "The disk" if process == "exporting" else "The server's disk"
+        return Failure(FULL, f"{disk} is full: free some space, then {_AGAIN[process]}.")
     if any(map(_is_memory, chain)):
-        return Failure(MEMORY, _SMALLER if process == "training" else _TOO_LARGE)
+        return Failure(MEMORY, _NEEDS[process])
     words = f"The {process} process failed: {type(error).__name__}: {said(error, 300)}"
     return Failure(SERVER_ERROR, words)
 

@@ -45,7 +45,7 @@ def main(file: str) -> None:
         told = Told(kind="done")
     except BaseException as error:  # noqa: BLE001 - whatever it is, the command has to show it
         traceback.print_exc()
-        failure = failure_of(error)
+        failure = failure_of(error, "exporting")
         told = Told(kind="failed", code=failure.code, message=str(failure))
     parent.tell(told.model_dump_json(exclude_defaults=True))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from reconciler.errors import UsageError
 from reconciler.server.trainers.trl import shelf
 from reconciler.server.trainers.trl.card import Provenance, card
 from reconciler.server.trainers.trl.export import Wish, export, find, gguf_name
+from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.gguf import SCRIPT
 from reconciler.server.trainers.trl.shelf import Shelf
 
@@ -86,6 +88,14 @@ def test_nothing_is_written_over(made: str, tmp_path: Path) -> None:
     (target / "mine").write_text(json.dumps({}))
     with pytest.raises(UsageError, match="is not empty"):
         export(tmp_path, find(tmp_path, made, KEY), target, Wish(), print)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), MemoryError(), ValueError("odd")])
+def test_an_export_that_fails_advises_nobody_to_train_again(error: Exception) -> None:
+    words = str(failure_of(error, "exporting"))
+    assert "job" not in words
+    assert "training" not in words
+    assert "messages" not in words
 
 
 @pytest.mark.parametrize(
