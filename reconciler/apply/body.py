@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reconciler.api.types import CreateJob, Job
-from reconciler.observe.ownership import Ownership, parse, stamp
+from reconciler.observe.ownership import OWNER, Ownership, parse, stamp
 from reconciler.spec.desired import DataFile, Desired
 
 
@@ -35,6 +35,16 @@ def keeps_ownership(job: Job, ownership: Ownership) -> bool:
         return parse(job.metadata) == ownership
     except ValueError:
         return False
+
+
+def belongs_to(job: Job, ownership: Ownership) -> str | None:
+    """Say whose a job is that came back where one of ``ownership`` was asked for; None where nothing says so."""
+    try:
+        found = parse(job.metadata)
+    except ValueError:
+        owner = (job.metadata or {}).get(OWNER)
+        return owner if owner != ownership.owner else None
+    return f"{found.name} of {found.owner}" if found and found != ownership else None
 
 
 def mismatches(job: Job, body: CreateJob) -> Iterator[str]:

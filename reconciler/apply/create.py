@@ -2,7 +2,7 @@
 
 The API knows no idempotency key, so a create is never repeated blindly: after an unknown outcome the listing is read
 by owner, name and revision until its lag bound has passed. What is found is ours; what is not found is reported, and
-the next run decides anew. A job that comes back without our metadata is cancelled at once.
+the next run decides anew. A job that comes back without our metadata is cancelled at once, one with another's never.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from reconciler.api.client import proves_nothing_happened
 from reconciler.api.types import CreateJob, Job
-from reconciler.apply.body import create_body, keeps_ownership, mismatches
+from reconciler.apply.body import belongs_to, create_body, keeps_ownership, mismatches
 from reconciler.apply.model import Outcome
 from reconciler.apply.world import World
 from reconciler.errors import ApiError, OwnershipLost, PlanError, ReconcilerError, TransientError
@@ -104,7 +104,13 @@ def _keeper(jobs: Iterable[Job]) -> Job | None:
 
 
 async def _verify(world: World, job: Job, body: CreateJob, ownership: Ownership) -> None:
-    if not keeps_ownership(job, ownership) and not keeps_ownership(await _again(world, job), ownership):
+    if not keeps_ownership(job, ownership) and not keeps_ownership(found := await _again(world, job), ownership):
+        if whose := belongs_to(found, ownership):
+            raise OwnershipLost(
+                f"The create of {ownership.name} was answered with job {job.id}, which belongs to {whose[:120]}: it "
+                "was left alone.",
+                hint="Nothing more is created. Ask the server's operator why a create is answered with another job.",
+            )
         ended = await _undo(world, job)
         raise OwnershipLost(
             f"The server dropped the metadata of job {job.id}, made for {ownership.name}: {ended}",

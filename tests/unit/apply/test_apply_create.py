@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,27 @@ async def test_a_server_that_drops_metadata_loses_its_job_and_stops_everything(k
     assert "ftjob-2" in error.message
     assert "it was cancelled at once" in error.message
     assert "keeps metadata" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("metadata", "whose"),
+    [
+        (stamp(replace(OURS, owner="somebody/else")), "triage of somebody/else"),
+        ({"reconciler.owner": "somebody/else"}, "somebody/else"),
+        (stamp(replace(OURS, name="other")), f"other of {OWNER}"),
+        (stamp(replace(OURS, revision=C)), f"triage of {OWNER}"),
+    ],
+)
+async def test_a_job_of_another_that_comes_back_is_left_alone_and_stops_everything(
+    metadata: dict[str, str], whose: str
+) -> None:
+    scene = Scene([spec("a"), spec("triage")])
+    scene.server.keeps = lambda _: metadata
+    outcomes = await applied(scene, proven=False)
+    assert results(outcomes) == [("create", "a", "failed"), ("create", "triage", "skipped")]
+    assert scene.server.sent() == [("create", "a")]
+    assert isinstance(outcomes[0].error, OwnershipLost)
+    assert f"ftjob-1, which belongs to {whose}: it was left alone" in str(outcomes[0].error)
 
 
 async def test_a_dropped_job_that_cannot_be_cancelled_is_named() -> None:
