@@ -31,7 +31,7 @@ from reconciler.server.trainers.base import (
 )
 from reconciler.server.trainers.trl import faults, origin
 from reconciler.server.trainers.trl.attempt import Attempt
-from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue
+from reconciler.server.trainers.trl.catalogue import FILE, Catalogue, Entry, load_catalogue, local_source
 from reconciler.server.trainers.trl.checkpoints import checkpoint
 from reconciler.server.trainers.trl.devices import Device, choose, find_devices
 from reconciler.server.trainers.trl.executor import Executor, LocalExecutor
@@ -132,9 +132,10 @@ class TrlTrainer(Trainer):
                 entry = origin.going_on(began, entry)
             elif model.startswith("ft:"):
                 entry = origin.training_on(self.shelf.find(model), entry, lifecycle.base_of(model))
+            local_source(entry)
         except NoWeights as error:
             raise JobRefused("model_not_found", str(error), "model") from error
-        except origin.BadChain as error:
+        except (origin.BadChain, UsageError) as error:
             raise JobRefused("model_not_available", str(error), "model") from error
         if entry.resources.workers > 1 and not self._executor.spreads:
             raise JobRefused(
@@ -291,7 +292,8 @@ class TrlTrainer(Trainer):
                 case died if silent >= _ATTEMPTS:
                     raise TrainingFailed("server_error", f"The training process {died} {silent} times in a row.")
                 case died:
-                    yield Note(f"The training process {died}; it goes on from the last checkpoint.")
+                    again = "goes on from the last checkpoint" if state else "begins again"
+                    yield Note(f"The training process {died}; it {again}.")
 
     def _moved(self, model: str, entry: Entry) -> str | None:
         """Say where a job goes on from a model whose base the catalogue has somewhere else by now."""
@@ -385,6 +387,8 @@ def _refusal(error: BadFormat | MissingExtra) -> tuple[str, str]:
 
 
 def _executor(placement: Placement, directory: Path) -> Executor:
+    if placement.executor not in {"local", "ray"}:
+        raise UsageError(f"There is no executor {placement.executor!a}.", hint="Use local or ray.")
     if placement.executor == "local":
         if placement.ray_address:
             raise UsageError("A Ray address goes with --executor ray.", hint="Leave it out to train on this machine.")

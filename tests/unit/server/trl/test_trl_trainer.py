@@ -12,7 +12,7 @@ import pytest
 from tiny import needs_grammars
 from training import HELD
 
-from reconciler.errors import MissingExtra
+from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.graders.grading import Graders
 from reconciler.server.lifecycle import resolve, unresolved
 from reconciler.server.trainers import base
@@ -112,6 +112,11 @@ def test_a_process_that_is_killed_goes_on_from_its_last_checkpoint(trainer: TrlT
     run = Run(trainer, tmp_path, [[BEGAN, saved(2, 1), "die"], [BEGAN, saved(4, 2), DONE]])
     assert Note("The training process was ended by signal 9; it goes on from the last checkpoint.") in run.train()
     assert run.order(1)["state"]["step"] == 2
+
+
+def test_one_that_is_killed_before_its_first_checkpoint_begins_again(trainer: TrlTrainer, tmp_path: Path) -> None:
+    run = Run(trainer, tmp_path, [[BEGAN, "die"], [BEGAN, saved(4, 2), DONE]])
+    assert Note("The training process was ended by signal 9; it begins again.") in run.train()
 
 
 def test_a_process_that_dies_three_times_without_getting_further_fails_the_job(
@@ -280,6 +285,14 @@ def test_an_unknown_model_is_refused_with_the_names_there_are(trainer: TrlTraine
 
 def test_a_fine_tuned_model_without_weights_is_refused(trainer: TrlTrainer) -> None:
     assert "no weights" in refused(trainer, job("ft:tiny:local::gone")).message
+
+
+def test_a_model_of_a_package_that_is_not_installed_is_refused(tmp_path: Path) -> None:
+    catalogue = Catalogue({"tiny": Entry(package="no_such_package/m.gguf")})
+    trainer = TrlTrainer(tmp_path, catalogue, Graders(), LocalExecutor([PROCESSORS], FAKE), threads=1)
+    error = refused(trainer, job())
+    assert (error.code, error.param) == ("model_not_available", "model")
+    assert "no_such_package is not installed" in error.message
 
 
 @pytest.mark.parametrize(
@@ -494,3 +507,11 @@ def test_without_the_extra_the_command_that_installs_it_is_said(tmp_path: Path, 
     with pytest.raises(MissingExtra) as caught:
         TrlTrainer.start(base.TrainerOptions(tmp_path))
     assert "pip install 'finetune-reconciler[train]'" in caught.value.hint
+
+
+def test_an_executor_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trl, "_NEEDED", ())
+    (tmp_path / "models.yaml").write_text("models: {m: {path: .}}")
+    options = base.TrainerOptions(tmp_path, placement=base.Placement(executor="slurm"))
+    with pytest.raises(UsageError, match="no executor 'slurm'"):
+        TrlTrainer.start(options)
