@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ryaml
 from pydantic import BaseModel, ValidationError
@@ -12,29 +14,93 @@ from pydantic_core import ErrorDetails
 from reconciler.errors import UsageError
 
 _LARGEST = 1 << 20
+_KEY = "[key]"
+_WORDS = {
+    "missing": "is required",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "dict_type": "must be a mapping",
+    "list_type": "must be a list",
+    "tuple_type": "must be a list",
+    "too_short": "must not be empty",
+    "literal_error": "must be {expected}",
+    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_not_found": "needs {discriminator}",
+    "byte_size": "must be a size, such as 24GiB",
+    "byte_size_unit": "must be a size, such as 24GiB",
+}
 M = TypeVar("M", bound=BaseModel)
 
 
-def read_settings(path: Path, kind: type[M]) -> M:
-    """Read a file as what it should be.
+def read_settings(path: Path, kind: type[M], *, guide: str) -> M:
+    """Read a file as what it should be; ``guide`` is the page that says so.
 
     Raises:
         UsageError: it cannot be read, or says something that means nothing; every fault is named.
     """
+    document = None
     try:
         if path.stat().st_size > _LARGEST:
             raise UsageError(f"{path} is larger than {_LARGEST >> 20} MB.")
-        return kind.model_validate(ryaml.loads(path.read_text(encoding="utf-8")))  # type: ignore[attr-defined]
-    except (OSError, UnicodeDecodeError) as error:
+        document = ryaml.loads(path.read_text(encoding="utf-8"))  # type: ignore[attr-defined]
+        return kind.model_validate(document)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
         raise UsageError(f"{path} cannot be read: {error}.") from error
     except ryaml.InvalidYamlError as error:  # type: ignore[attr-defined]
         raise UsageError(f"{path} is no YAML: {error}.") from error
     except ValidationError as error:
-        raise UsageError("\n".join(f"{path}: {_said(fault)}" for fault in error.errors(include_url=False))) from error
+        lines = [f"{path}: {words}" for words in _faults(error, document, kind)]
+        raise UsageError("\n".join(lines), hint=f"What it may say: {guide}") from error
 
 
-def _said(fault: ErrorDetails) -> str:
-    """Say where and what; what is in a list counts from 1."""
-    place = ".".join(str(part + 1) if isinstance(part, int) else part for part in fault["loc"])
-    words = "unknown key" if fault["type"] == "extra_forbidden" else fault["msg"].removeprefix("Value error, ")
-    return f"{place or 'the file'}: {words}"
+def _faults(error: ValidationError, document: object, kind: type[BaseModel]) -> Iterator[str]:
+    """Yield a line for each place; of several forms that a value may have, those that it is nearest to."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for details in error.errors(include_url=False):
+        found.setdefault(tuple(_place(details, document)), []).append(_said(details, kind))
+    for place, words in found.items():
+        if not any(other[: len(place)] == place and len(other) > len(place) for other in found):
+            yield f"{'.'.join(place) or 'the file'}: {', or '.join(dict.fromkeys(words))}"
+
+
+def _place(details: ErrorDetails, value: Any) -> Iterator[str]:  # noqa: ANN401 - whatever YAML holds
+    """Yield the steps that are in the file; the others are pydantic's own. What is in a list counts from 1."""
+    for step in details["loc"]:
+        held = value if isinstance(value, Mapping) else dict(enumerate(value)) if isinstance(value, list) else {}
+        if step in held:
+            yield str(step + 1) if isinstance(value, list) and isinstance(step, int) else str(step)
+            value = held[step]
+    if details["type"] == "missing":
+        yield str(details["loc"][-1])
+
+
+def _said(details: ErrorDetails, kind: type[BaseModel]) -> str:
+    if details["type"] == "extra_forbidden":
+        key, known = str(details["loc"][-1]), _keys(kind)
+        near = difflib.get_close_matches(key, sorted(known), n=1)
+        return f"unknown key; did you mean '{near[0]}'?" if near and key not in known else "unknown key here"
+    if details["loc"][-1:] == (_KEY,):
+        return "a name must be text"
+    words, facts = _WORDS.get(details["type"]), details.get("ctx", {})
+    limits = {name: f"{value:g}" if isinstance(value, float) else value for name, value in facts.items()}
+    return words.format(**limits) if words else details["msg"].removeprefix("Value error, ")
+
+
+def _keys(kind: type[BaseModel]) -> set[str]:
+    """Return all keys that the file may have anywhere."""
+    schema = kind.model_json_schema()
+    return {key for part in (schema, *schema.get("$defs", {}).values()) for key in part.get("properties", {})}

@@ -151,4 +151,4 @@ def load_chaos(path: Path, now: float) -> Chaos:
     Raises:
         UsageError: it cannot be read, or says something that means nothing; every fault is named.
     """
-    return read_settings(path, ChaosFile).begin(now)
+    return read_settings(path, ChaosFile, guide="docs/chaos.md").begin(now)

@@ -21,6 +21,16 @@ FILE = "models.yaml"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RATES: Mapping[MethodType, float] = {"supervised": 1e-4, "dpo": 1e-5, "reinforcement": 2e-5}
 
+
+def _like(pattern: str, words: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {words}")
+        return text
+
+    return AfterValidator(check)
+
+
 Rate = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -79,10 +89,10 @@ class Entry(_Strict):
     has its text.
     """
 
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] | None = None
-    revision: Annotated[str, Field(pattern=r"^[\w./-]+$")] | None = None
+    hub: Annotated[str, _like(r"[\w.-]+/[\w.-]+", "OWNER/NAME")] | None = None
+    revision: Annotated[str, _like(r"[\w./-]+", "a commit's 40 hex digits")] | None = None
     path: str | None = None
-    package: Annotated[str, Field(pattern=r"^\w+/.+$")] | None = None
+    package: Annotated[str, _like(r"\w+/.+", "MODULE/FILE")] | None = None
     licence: str | None = None
     learning_rate: Rates = Rates()
     context: Count = 2048
@@ -169,38 +179,41 @@ def load_catalogue(path: Path) -> Catalogue:
             f"There is no catalogue of models at {path}.",
             hint="Write one (see docs/training.md), or name another with --models or RECONCILER_MODELS.",
         )
-    file = read_settings(path, _File)
+    file = read_settings(path, _File, guide="docs/training.md")
     if odd := [name for name in file.models if not lifecycle.is_base_name(name)]:
         raise UsageError(f"{path}: models.{odd[0]}: a name is letters, digits and . _ / @ + -, without 'ft:'.")
     for alias, dated in lifecycle.ALIASES.items():
         if {alias, dated} <= file.models.keys():
             raise UsageError(f"{path}: models.{alias} and models.{dated} are one model's names: keep one of them.")
-    return Catalogue({name: _absolute(entry, path) for name, entry in file.models.items()})
+    return Catalogue({name: _absolute(name, entry, path) for name, entry in file.models.items()})
 
 
-def _absolute(entry: Entry, catalogue: Path) -> Entry:
+def _absolute(name: str, entry: Entry, catalogue: Path) -> Entry:
     changes: dict[str, Any] = {}
     if entry.path:
-        changes["path"] = _existing(catalogue, entry.path)
+        changes["path"] = str(_existing(catalogue, f"models.{name}.path", entry.path))
     if entry.chat_template:
-        changes["chat_template"] = _template(catalogue, entry.chat_template)
+        changes["chat_template"] = _template(catalogue, f"models.{name}.chat_template", entry.chat_template)
     return entry.model_copy(update=changes)
 
 
-def _existing(catalogue: Path, given: str) -> str:
+def _existing(catalogue: Path, key: str, given: str) -> Path:
     place = (catalogue.parent / given).resolve()
     if not place.exists():
-        raise UsageError(f"{catalogue}: {given} does not exist.", hint=f"Paths are relative to {catalogue.parent}.")
-    return str(place)
+        raise UsageError(
+            f"{catalogue}: {key}: {given} does not exist.",
+            hint=f"It is looked for beside the catalogue: {place}.",
+        )
+    return place
 
 
-def _template(catalogue: Path, given: str) -> str:
+def _template(catalogue: Path, key: str, given: str) -> str:
     try:
-        text = Path(_existing(catalogue, given)).read_text(encoding="utf-8")
+        text = _existing(catalogue, key, given).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{catalogue}: {given} cannot be read: {error}.") from error
+        raise UsageError(f"{catalogue}: {key}: {given} cannot be read: {error}.") from error
     if "{" not in text:
-        raise UsageError(f"{catalogue}: {given} is no chat template: it has no place for messages.")
+        raise UsageError(f"{catalogue}: {key}: {given} is no chat template: it has no place for messages.")
     return text
 
 

@@ -80,7 +80,23 @@ def test_paths_are_relative_to_the_catalogue(file: Path, tmp_path: Path) -> None
             "models: {gpt-4o: {path: weights}, gpt-4o-2024-08-06: {path: weights}}",
             "models.gpt-4o and models.gpt-4o-2024-08-06 are one model's names",
         ),
-        ("models: {}", "models"),
+        ("models: {m: {path: 1, contxt: 3}}", "models.m.path: must be text\n"),
+        ("models: {m: {path: weights, contxt: 3}}", "models.m.contxt: unknown key; did you mean 'context'?"),
+        ("models: {m: {path: weights, rank: 3}}", "models.m.rank: unknown key here"),
+        ("models: {m: {path: weights, tuning: lorra}}", "models.m.tuning: must be 'lora', 'qlora' or 'full'"),
+        ("models: {m: {path: weights, context: 0}}", "models.m.context: must be at least 1"),
+        ("models: {m: {path: weights, learning_rate: 0.1}}", "models.m.learning_rate: must be a mapping"),
+        ("models: {m: {path: weights, lora: {targets: 3}}}", "m.lora.targets: must be 'all-linear', or must be a list"),
+        ("models: {m: {path: weights, lora: {targets: [q, 3]}}}", "models.m.lora.targets.2: must be text"),
+        ("models: {m: {path: weights, resources: {memory: lots}}}", "must be a size, such as 24GiB"),
+        ("models: {m: {hub: small}}", "models.m.hub: must be OWNER/NAME"),
+        ("models: {m: {package: small}}", "models.m.package: must be MODULE/FILE"),
+        ("models: {m: {path: weights, chat_template: no.jinja}}", "models.m.chat_template: no.jinja does not exist"),
+        ("models: {m: }", "models.m: must be a mapping"),
+        ("models: {1: {path: weights}}", "models.1: a name must be text"),
+        ("models: {}", "models: must not be empty"),
+        ("model: {}", "models: is required"),
+        ("", "the file: must be a mapping"),
         ("models: [", "is no YAML"),
     ],
 )
@@ -90,6 +106,19 @@ def test_a_fault_is_said_with_its_place(file: Path, text: str, words: str) -> No
         load_catalogue(file)
     assert words in caught.value.message
     assert str(file) in caught.value.message
+
+
+def test_what_to_do_about_a_fault_is_said(file: Path, tmp_path: Path) -> None:
+    hints = []
+    for text in ("models: {m: {path: nowhere}}", "models: {m: {path: 3}}"):
+        file.write_text(text)
+        with pytest.raises(UsageError) as caught:
+            load_catalogue(file)
+        hints.append(caught.value.hint)
+    assert hints == [
+        f"It is looked for beside the catalogue: {(tmp_path / 'nowhere').resolve()}.",
+        "What it may say: docs/training.md",
+    ]
 
 
 def test_without_a_catalogue_the_way_to_one_is_said(tmp_path: Path) -> None:
