@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from reconciler.report.style import LEVELS, Span
 _MOST_METRICS = 12
 _WORTH_A_CURVE = 4
 _SAID = frozenset({"step", "total_steps"})
+_LOSS = re.compile(r"(full )?(valid\w* )?loss\W*(\d+\.(\d+))")
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -76,6 +78,13 @@ def _metrics(event: Event) -> Iterator[Span]:
     if event.type != "metrics":
         return
     known = ((k, measured(v)) for k, v in (event.data or {}).items() if k not in _SAID)
-    numbers = [(k, v) for k, v in known if v is not None and f"{v:.2f}" not in event.message]
+    said = list(_losses(event.message))
+    numbers = [(k, v) for k, v in known if v is not None and not any(k == n and f"{v:.{d}f}" == t for n, t, d in said)]
     if numbers:
         yield " ".join(f"{clean(key, 64)}={number(value)}" for key, value in numbers[:_MOST_METRICS]), "calm"
+
+
+def _losses(message: str) -> Iterator[tuple[str, str, int]]:
+    """Yield the losses that a message says: the name of each in an event's data, its text, and its decimals."""
+    for full, valid, text, decimals in _LOSS.findall(message):
+        yield ("full_valid_loss" if full and valid else "valid_loss" if valid else "train_loss"), text, len(decimals)

@@ -48,6 +48,21 @@ def test_an_event_is_a_line(event: Event, line: str) -> None:
     assert render_event(event, color=False, width=None) == line + "\n"
 
 
+@pytest.mark.parametrize(
+    ("message", "left"),
+    [
+        ("Step 1/9: training loss=0.6753", "valid_loss=0.6753 train_mean_token_accuracy=0.6753"),
+        ("Step 1/9: training loss=0.68, validation loss=0.68", "train_mean_token_accuracy=0.6753"),
+        ("Step 1/9: full validation loss=0.68", "train_loss=0.6753 valid_loss=0.6753 train_mean_token_accuracy=0.6753"),
+        ("Step 0.67/9", "train_loss=0.6753 valid_loss=0.6753 train_mean_token_accuracy=0.6753"),
+    ],
+)
+def test_only_a_loss_that_the_message_says_is_left_out(message: str, left: str) -> None:
+    data = {"train_loss": 0.675283, "valid_loss": 0.675301, "train_mean_token_accuracy": 0.6753}
+    event = Event(id="e", created_at=START, message=message, type="metrics", data=data)
+    assert render_event(event, color=False, width=None) == f"2026-02-25T06:13:20Z  info   {message}  {left}\n"
+
+
 def test_a_loss_worth_looking_at_is_drawn_in_order_of_time() -> None:
     events = [step(4, 1.0), step(3, 2.0), step(2, 3.0), step(1, 4.0)]
     shown = render_events(events, color=False, width=None)
