@@ -97,7 +97,9 @@ def warn(message: str) -> None:
 
 
 def add_log_options(command: click.Command) -> click.Command:
-    """Add --log-format, --verbose and --debug; where --verbose has a meaning already, it has both."""
+    """Add --log-format, --verbose and --debug, to what is below it too; where --verbose has a meaning, it has both."""
+    for below in getattr(command, "commands", {}).values():
+        add_log_options(below)
     known = {parameter.name: parameter for parameter in command.params}
     if "log_format" in known:
         return command

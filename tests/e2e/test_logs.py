@@ -102,5 +102,6 @@ def test_every_command_has_the_options(name: str) -> None:
 
     command = cli.get_command(click.Context(cli), name)
     assert command is not None
-    options = [option for parameter in command.params for option in parameter.opts]
-    assert [options.count(option) for option in ("--log-format", "--verbose", "--debug")] == [1, 1, 1]
+    for each in (command, *getattr(command, "commands", {}).values()):
+        options = [option for parameter in each.params for option in parameter.opts]
+        assert [options.count(option) for option in ("--log-format", "--verbose", "--debug")] == [1, 1, 1], each.name
