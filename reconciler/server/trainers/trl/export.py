@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import StoreError, UsageError
-from reconciler.server import files, jobs
+from reconciler.server import files, jobs, lifecycle
 from reconciler.server.jobs import JobRow
 from reconciler.server.store import DATABASE, Store
 from reconciler.server.trainers.trl.card import Provenance, card
@@ -43,7 +43,8 @@ def find(directory: Path, name: str, spec_key: str) -> Provenance:
     ``spec_key`` is the key of the metadata that names a job's spec.
 
     Raises:
-        UsageError: there is none on this server, or its weights, or those of its base, are not here.
+        UsageError: there is none on this server, or several owners have one, or its weights, or those of its base,
+            are not here.
     """
     if not (directory / DATABASE).is_file():
         raise UsageError(f"{directory} is no directory of a server.", hint="Name the one that it serves: --directory.")
@@ -66,14 +67,18 @@ def find(directory: Path, name: str, spec_key: str) -> Provenance:
 
 def _model_of(db: sqlite3.Connection, name: str, spec_key: str) -> str:
     sql = "SELECT j.document FROM job_metadata m JOIN jobs j ON j.seq = m.job WHERE m.key = ? AND m.value = ?"
-    found = [json.loads(text)["fine_tuned_model"] for (text,) in db.execute(f"{sql} ORDER BY j.seq", (spec_key, name))]
-    models = [model for model in found if model]
-    if not models:
+    found = [json.loads(text) for (text,) in db.execute(f"{sql} ORDER BY j.seq", (spec_key, name))]
+    made = [each for each in found if each["fine_tuned_model"]]
+    last = {each["metadata"].get(lifecycle.OWNER, "nobody"): str(each["fine_tuned_model"]) for each in made}
+    if not last:
         raise UsageError(
             f"No job of the name {name!a} has made a model on this server.",
             hint="Name a spec, or a model or checkpoint: ft:...",
         )
-    return str(models[-1])
+    if len(last) > 1:
+        models = ", ".join(f"{model} of {owner}" for owner, model in sorted(last.items()))
+        raise UsageError(f"Several owners have a spec {name!a} on this server.", hint=f"Name the model: {models}.")
+    return next(iter(last.values()))
 
 
 def _files(db: sqlite3.Connection, job: JobRow) -> Iterator[tuple[str, str]]:
@@ -131,7 +136,10 @@ def write(
         doing("Converting to GGUF")
         convert(wish.gguf, target / MERGED, target / name)
         parts += f" `{name}` is the whole model for llama.cpp and, with the `Modelfile`, for Ollama."
-    (target / "README.md").write_text(card(what, commit=wish.commit, parts=parts), encoding="utf-8")
+    text = target / "README.md"
+    text.write_text(card(what, commit=wish.commit, parts=parts), encoding="utf-8")
+    for file in filter(Path.is_file, target.rglob("*")):  # safetensors lets nobody else, such as a server, read its own
+        file.chmod(text.stat().st_mode)
 
 
 def gguf_name(what: Provenance) -> str:

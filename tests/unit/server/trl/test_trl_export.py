@@ -33,17 +33,17 @@ def made(serve: Serve, tmp_path: Path) -> str:
     return make(serve, tmp_path)
 
 
-def make(serve: Serve, tmp_path: Path) -> str:
+def make(serve: Serve, tmp_path: Path, **pairs: str) -> str:
     """Run a job to its end, and put weights on the shelf as if it had made them."""
     client = serve(tmp_path)
-    job = create(client, upload(client), metadata=PAIRS, seed=3)
+    job = create(client, upload(client), metadata=PAIRS | pairs, seed=3)
     wait(lambda: retrieve(client, job["id"])["status"] == "succeeded")
     job = retrieve(client, job["id"])
     model = str(job["fine_tuned_model"])
     checkpoints = client.get(f"fine_tuning/jobs/{job['id']}/checkpoints").json()["data"]
     facts = FACTS | {"job": job["id"]}
     weights = tmp_path / "checkpoint"
-    weights.mkdir()
+    weights.mkdir(exist_ok=True)
     (weights / "adapter_config.json").write_text("{}")
     place = Shelf(tmp_path / "models").place(model)
     shelf.publish(weights, place, checkpoints[0]["step_number"], facts)
@@ -53,6 +53,14 @@ def make(serve: Serve, tmp_path: Path) -> str:
 
 def test_a_model_is_found_by_its_name_and_by_its_specs(made: str, tmp_path: Path) -> None:
     assert find(tmp_path, made, KEY).made == find(tmp_path, "triage", KEY).made
+
+
+def test_a_spec_of_several_owners_is_no_name_of_a_model(serve: Serve, made: str, tmp_path: Path) -> None:
+    other = make(serve, tmp_path, **{"reconciler.owner": "acme/x/production"})
+    with pytest.raises(UsageError, match="Several owners have a spec 'triage'") as caught:
+        find(tmp_path, "triage", KEY)
+    assert caught.value.hint == f"Name the model: {made} of acme/x, {other} of acme/x/production."
+    assert find(tmp_path, other, KEY).made.name == other
 
 
 def test_the_card_says_where_a_model_comes_from(made: str, tmp_path: Path) -> None:

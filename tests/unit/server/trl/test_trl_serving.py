@@ -175,6 +175,7 @@ def exported(served: Served, model: str) -> Path:
     assert adapter["base_model_name_or_path"] == "tiny"
     told = (target / "Modelfile").read_text().splitlines()
     assert (told[0], told[2]) == (f"FROM ./{gguf}", "{{ .Content }}<|im_end|>")
+    assert len({file.stat().st_mode for file in target.rglob("*") if file.is_file()}) == 1, "all may be read by all"
     assert "is not empty" in command(served, *words).stderr
     return target / "merged"
 
