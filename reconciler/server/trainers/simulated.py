@@ -60,6 +60,11 @@ class SimulatedTrainer(Trainer):
             raise UsageError(
                 "The simulated trainer has no use for --gpus and --executor.", hint="They go with --trainer trl."
             )
+        if options.catalogue:
+            raise UsageError(
+                "The simulated trainer has no use for a catalogue of models.",
+                hint="--models (RECONCILER_MODELS) goes with --trainer trl (RECONCILER_TRAINER=trl).",
+            )
         if options.track:
             raise UsageError("The simulated trainer's runs are shown nowhere.", hint="--track goes with --trainer trl.")
         return cls(speed=options.speed)

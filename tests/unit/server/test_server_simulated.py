@@ -213,6 +213,12 @@ def test_the_steps_that_are_reported_are_bounded_and_hold_the_last(total: int) -
     assert min(total, REPORTED_STEPS // 2) <= len(reported) <= REPORTED_STEPS + 1
 
 
+def test_a_catalogue_is_not_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no use for a catalogue") as caught:
+        SimulatedTrainer.start(TrainerOptions(tmp_path, catalogue=tmp_path / "models.yaml"))
+    assert "--trainer trl" in caught.value.hint
+
+
 @pytest.mark.parametrize("speed", [0, -1, float("nan"), float("inf")])
 def test_a_speed_that_makes_no_sense_is_refused(speed: float) -> None:
     with pytest.raises(UsageError, match="--speed"):
