@@ -40,7 +40,7 @@ class Settings:
     ``api_key`` None lets everybody in; ``loopback`` refuses requests to any name but this machine's own.
     ``instance`` tells one start of a server from another. ``graders`` says which may run, ``models`` names the
     trainer's catalogue, None for the usual one, ``placement`` where it trains and ``track`` what shows its runs.
-    ``webhook`` is told how jobs end.
+    ``webhook`` is told how jobs end. ``logs`` is for a process of its own: in its client's, that logs requests.
     ``chaos`` makes it misbehave, for tests. ``front`` makes what is served beside the API, of it.
     """
 
@@ -57,6 +57,7 @@ class Settings:
     placement: Placement = field(default_factory=Placement)
     track: Sequence[str] = ()
     webhook: Endpoint | None = None
+    logs: bool = False
     chaos: Chaos | None = None
     front: Callable[[FastAPI], Front] | None = None
 

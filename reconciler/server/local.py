@@ -117,14 +117,18 @@ def _end(engine: Engine, store: Store) -> None:
 def find_running(directory: Path) -> Presence | None:
     """Return the server that runs on a directory, if it answers as the one that announced itself there."""
     presence = Presence.read(directory)
-    if presence is None or not presence.url.startswith(("http://", "https://")):
-        return None
+    return presence if presence is not None and is_running(presence) else None
+
+
+def is_running(presence: Presence) -> bool:
+    """Whether a server answers as the one that announced itself."""
+    if not presence.url.startswith(("http://", "https://")):
+        return False
     # Never through a proxy: what is asked for is on this machine, or bound to one of its addresses.
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(presence.health_url, timeout=_HEALTH_SECONDS) as answer:
             health = json.loads(answer.read(_HEALTH_BYTES))
     except (OSError, ValueError):
-        return None
-    same = isinstance(health, dict) and health.get("instance") == presence.instance
-    return presence if same else None
+        return False
+    return isinstance(health, dict) and health.get("instance") == presence.instance

@@ -41,11 +41,12 @@ class Presence:
             json.dump(asdict(self), file)
         path.replace(directory / FILE)
 
-    def remove(self, directory: Path) -> None:
-        """Take the announcement back, unless it is already another server's."""
+    def remove(self, directory: Path) -> bool:
+        """Take the announcement back, unless it is already another server's; return whether nobody's is left."""
         if self.read(directory) == self:
             with contextlib.suppress(FileNotFoundError):
                 (directory / FILE).unlink()
+        return not (directory / FILE).exists()
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:

@@ -18,7 +18,7 @@ import uvicorn
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import UsageError
 from reconciler.server.context import Settings
-from reconciler.server.local import DEFAULT_CONCURRENCY, running_app
+from reconciler.server.local import DEFAULT_CONCURRENCY, find_running, is_running, running_app
 from reconciler.server.presence import Presence
 from reconciler.server.store import Store
 from reconciler.server.webhooks import Deliverer, Endpoint, connection
@@ -52,9 +52,9 @@ async def serve(  # noqa: PLR0913 - an option each
     if not is_loopback(host) and not settings.api_key:
         raise UsageError(
             f"Without a key, {host} would let everybody in.",
-            hint="Set an API key, or serve on 127.0.0.1.",
+            hint="Set RECONCILER_API_KEY, or serve on 127.0.0.1.",
         )
-    settings = replace(settings, loopback=is_loopback(host) and settings.api_key is None)
+    settings = replace(settings, loopback=is_loopback(host) and settings.api_key is None, logs=True)
     telling = _Telling(settings.webhook)
     listener = _listen(host, port)
     with listener:
@@ -62,6 +62,7 @@ async def serve(  # noqa: PLR0913 - an option each
             directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings
         ) as app:
             presence = Presence(_url(listener), os.getpid(), settings.instance, settings.api_key)
+            before = await asyncio.to_thread(find_running, directory)
 
             def announce() -> None:
                 presence.write(directory)
@@ -79,7 +80,8 @@ async def serve(  # noqa: PLR0913 - an option each
                 async with telling.of(app.state.context.store):
                     await _Server(config, announce, front.close if front else lambda: None).serve([listener])
             finally:
-                presence.remove(directory)
+                if presence.remove(directory) and before is not None and is_running(before):
+                    before.write(directory)
 
 
 class _Telling:

@@ -246,6 +246,24 @@ def test_an_announcement_of_another_server_is_left_alone(tmp_path: Path) -> None
     assert "key" not in repr(mine)
 
 
+def test_a_server_that_goes_leaves_the_announcement_to_the_one_that_was_there_before(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as first:
+        before = find_running(tmp_path)
+        with ServeProcess(tmp_path) as second:
+            assert find_running(tmp_path) not in (None, before)
+            second.end()
+        assert find_running(tmp_path) == before
+        first.end()
+    assert not (tmp_path / FILE).exists()
+
+
+def test_a_server_that_is_gone_is_not_announced_again(tmp_path: Path) -> None:
+    with ServeProcess(tmp_path) as first, ServeProcess(tmp_path) as second:
+        first.kill()
+        second.end()
+    assert not (tmp_path / FILE).exists()
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
 async def test_without_a_key_only_this_machine_is_served(tmp_path: Path, host: str) -> None:
     with pytest.raises(UsageError, match="let everybody in"):
