@@ -8,11 +8,14 @@ import hmac
 import logging
 import re
 import secrets
+import time
 
+import httpx
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from reconciler.api.heads import headers_text
 from reconciler.api.loopback import is_loopback
 from reconciler.server.context import Settings
 from reconciler.server.problems import Problem, printable
@@ -45,6 +48,7 @@ class Guard:
             return
         exchange = Exchange(scope, receive, send, self._limit(scope["path"]))
         what = f"{scope['method']} {printable(scope['path'])}"
+        began = time.monotonic()
         try:
             self._admit(scope, exchange.headers)
             await self._app(scope, exchange.receive, exchange.send)
@@ -54,10 +58,13 @@ class Guard:
             log.info("%s: the client went away.", what)
         except Exception:
             log.exception("%s failed (%s).", what, exchange.request_id)
-            if exchange.answered:
+            if exchange.answer is not None:
                 raise
             fault = Problem(500, "The server has an error; its log says more.", code="internal_error")
             await fault.response(scope, exchange.receive, exchange.send)
+        finally:
+            if self._settings.logs:
+                exchange.log(what, scope, time.monotonic() - began)
 
     def _limit(self, path: str) -> int:
         if path == _FILES:
@@ -94,7 +101,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         self.headers = Headers(scope=scope)
         self.request_id = f"req_{secrets.token_hex(16)}"
-        self.answered = False
+        self.answer: Message | None = None
         self._receive = receive
         self._send = send
         self._limit = limit
@@ -111,11 +118,24 @@ class Exchange:
     async def send(self, message: Message) -> None:
         """Add the request's id; before a refusal, take what the client still sends, so that it hears the answer."""
         if message["type"] == "http.response.start":
-            self.answered = True
+            self.answer = message
             MutableHeaders(scope=message)["x-request-id"] = self.request_id
             if message["status"] >= 400:
                 await self._drain()
         await self._send(message)
+
+    def log(self, what: str, scope: Scope, seconds: float) -> None:
+        """Log the request in a line at level info, and both heads at level debug, as a client does."""
+        status = self.answer["status"] if self.answer else None
+        if log.isEnabledFor(logging.DEBUG):
+            query = scope["query_string"].decode("latin-1")
+            log.debug("> %s%s; %s", what, query and f"?{query}", headers_text(httpx.Headers(scope["headers"])))
+            if self.answer:
+                log.debug("< %d; %s", status, headers_text(httpx.Headers(self.answer["headers"])))
+        duration, words = round(seconds * 1000), "%s → %s, %d ms, %s"
+        fields = {"method": scope["method"], "path": scope["path"], "status": status, "duration_ms": duration}
+        fields["request_id"] = self.request_id
+        log.info(words, what, status or "no answer", duration, self.request_id, extra=fields)
 
     async def _next(self) -> Message:
         message = await self._receive()

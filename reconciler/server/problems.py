@@ -60,11 +60,15 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(StoreError, _store)
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     if isinstance(error, Problem):
         return error.response
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return Problem(error.status_code, str(error.detail), headers=error.headers).response
+    words = str(error.detail)
+    if error.status_code in (404, 405):
+        path = printable(request.scope["path"])
+        words = f"There is no {request.method} {path} here; the API's addresses begin with /v1."
+    return Problem(error.status_code, words, headers=error.headers).response
 
 
 async def _invalid(_: Request, error: Exception) -> Response:

@@ -60,6 +60,45 @@ def test_what_does_not_exist_or_is_not_allowed_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "words"),
+    [
+        ("POST", "responses", "There is no POST /v1/responses here"),
+        ("GET", "http://test/models", "the API's addresses begin with /v1"),
+        ("DELETE", "models", "There is no DELETE /v1/models here"),
+        ("GET", "a%0ab", r"There is no GET '/v1/a\nb' here"),
+    ],
+)
+def test_an_address_that_is_none_is_named(client: TestClient, method: str, path: str, words: str) -> None:
+    assert words in client.request(method, path).json()["error"]["message"]
+
+
+@pytest.mark.parametrize("key", [None, "key-of-this-server"])
+def test_each_request_is_logged_without_its_key_where_that_is_asked_for(
+    serve: Serve, tmp_path: Path, caplog: pytest.LogCaptureFixture, key: str | None
+) -> None:
+    caplog.set_level("DEBUG", "reconciler")
+    client = serve(tmp_path, settings=Settings(logs=True, api_key=key))
+    answer = client.get("models?limit=1", headers={"Authorization": f"Bearer {key}"})
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert len(said) == 3
+    assert said[0][1].startswith("> GET /v1/models?limit=1; ")
+    assert "authorization: [redacted]" in said[0][1]
+    assert said[1][1].startswith("< 200; ")
+    assert said[2][0] == "INFO"
+    assert said[2][1].startswith("GET /v1/models → 200, ")
+    assert said[2][1].endswith(f" ms, {answer.headers['x-request-id']}")
+    assert "key-of-this-server" not in caplog.text
+
+
+def test_a_server_in_the_process_of_its_client_logs_no_requests(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "reconciler")
+    client.get("models")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
     ("query", "param"),
     [
         ("limit=0", "limit"),
