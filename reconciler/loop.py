@@ -75,10 +75,10 @@ class Reconciler:
         return await self._observe() if await self._doubted(observed) else observed
 
     async def _doubted(self, observed: Observed) -> bool:
-        """Wait as long as a list may miss what was sent; another command that sent it may say sooner what it made."""
+        """Wait as long as a list may miss what was made; another command that sent it may say sooner what it made."""
         if not self.made or not (left := self.made.doubt(observed.jobs, self.client.server.lag)):
             return False
-        self.note(f"A create from here is not answered: waiting up to {left:.0f} s for a list that would show its job.")
+        self.note(f"A new job may not be listed yet: waiting up to {left:.0f} s for a list that would show it.")
         while left > 0 and self.made.doubt(observed.jobs, self.client.server.lag):
             await self.client.sleep(min(left, _AGAIN))
             left -= _AGAIN

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.api.concurrently import concurrently
 from reconciler.api.retry import Sleep
+from reconciler.api.types import Job
 from reconciler.cache import Cache
 from reconciler.errors import NotFound, ReconcilerError
 from reconciler.observe.listing import classify
@@ -46,7 +47,8 @@ class Made:
     ) -> None:
         self._cache, self._kind, self._now, self._sleep = cache or Cache(None), kind, now, sleep
         self._sent = f"{kind} sent"
-        self._ids: set[str] = set()
+        self._made: dict[str, float] = {}
+        self._unfound: list[float] = []
 
     @classmethod
     def on(cls, server: Server, owner: str, cache: Cache) -> Made:
@@ -88,49 +90,56 @@ class Made:
         self._cache.forget(self._sent, [_key(own)])
 
     def doubt(self, listed: Iterable[ObservedJob], lag: float) -> float:
-        """Return for how many more seconds a list may miss a job whose create was sent; 0 where it would show all."""
+        """Return for how many more seconds a list may miss what was made from here; 0 where it would show all."""
+        now, longest = self._now(), lag + _ON_ITS_WAY
         sent = self._cache.load(self._sent)
-        if not sent:
-            return 0.0
-        now, longest, shown = self._now(), lag + _ON_ITS_WAY, {_key(job) for job in listed}
+        shown = {_key(job) for job in listed} if sent else ()
         times = {key: at for key, at in sent.items() if key not in shown and isinstance(at, int | float)}
         if early := {key: now for key, at in times.items() if at > now}:  # the clock was set back
             self._cache.store(self._sent, early)
         left = {key: min(at, now) + longest - now for key, at in times.items()}
         self._cache.forget(self._sent, [key for key in sent if left.get(key, 0.0) <= 0])
-        return max([0.0, *left.values()])
+        return max([0.0, *left.values(), *(at + longest - now for at in self._unfound)])
 
     def add(self, job_id: str) -> None:
         """Remember a job that was just made."""
-        self._ids.add(job_id)
-        self._cache.store(self._kind, {job_id: True})
+        self._made[job_id] = self._now()
+        self._cache.store(self._kind, {job_id: self._made[job_id]})
 
     async def unlisted(self, client: Client, owner: str, listed: Collection[str]) -> dict[str, ObservedJob]:
         """Retrieve the jobs that a list did not show; those that it did, are gone or are not ours are forgotten.
+
+        One that is not found as soon as this after it was made is not gone: it is doubted as long as lists may lag.
 
         Raises:
             ApiError: the server refused or failed; nothing may be concluded.
         """
         known = self._known()
-        if not known:
-            return {}
+        since = self._now() - client.server.lag - _ON_ITS_WAY
+        new = {job_id: at for job_id, at in known.items() if since < at <= self._now()}
 
-        async def retrieve(job_id: str) -> ObservedJob | None:
+        async def retrieve(job_id: str) -> Job | None:
             try:
-                row = classify(await client.job(job_id), owner)
+                return await client.job(job_id)
             except NotFound:
                 return None
-            return row if isinstance(row, ObservedJob) else None
 
-        found = await concurrently(retrieve, sorted(known.difference(listed)))
-        jobs = {job.id: job for job in found if job is not None}
-        if settled := known - jobs.keys():
-            self._ids -= settled
-            self._cache.forget(self._kind, settled)
+        wanted = sorted(job_id for job_id in known if job_id not in listed)
+        found = dict(zip(wanted, await concurrently(retrieve, wanted), strict=True))
+        rows = {job_id: classify(job, owner) for job_id, job in found.items() if job is not None}
+        jobs = {job_id: row for job_id, row in rows.items() if isinstance(row, ObservedJob)}
+        unfound = {job_id for job_id, job in found.items() if job is None and job_id in new}
+        self._unfound = [new[job_id] for job_id in sorted(unfound)]
+        settled = known.keys() - jobs.keys() - unfound
+        self._made = {job_id: at for job_id, at in self._made.items() if job_id not in settled}
+        self._cache.forget(self._kind, settled)
         return jobs
 
-    def _known(self) -> set[str]:
-        return self._ids | self._cache.load(self._kind).keys()
+    def _known(self) -> dict[str, float]:
+        """Return when each job was made, by its id."""
+        return self._made | {
+            job_id: at if isinstance(at, int | float) else 0.0 for job_id, at in self._cache.load(self._kind).items()
+        }
 
 
 def _key(what: Ownership | ObservedJob) -> str:

@@ -60,11 +60,31 @@ async def test_a_cache_remembers_it_over_a_run_that_was_killed(tmp_path: Path) -
 
 @pytest.mark.parametrize("job", [None, replace(HIDDEN, owner=None), replace(HIDDEN, revision="?")])
 async def test_one_that_is_gone_or_lost_its_metadata_is_forgotten(job: Live | None) -> None:
-    fleet, made = Fleet(*([job] if job else [])), Made()
+    fleet = Fleet(*([job] if job else []))
+    made = Made(now=lambda: fleet.now)
     made.add("new")
+    fleet.now += 12
     assert await ids(fleet, made) == []
     assert await ids(fleet, made) == []
     assert fleet.calls == ["list"]
+
+
+async def test_one_that_cannot_be_found_yet_is_waited_for_and_not_forgotten(tmp_path: Path) -> None:
+    """Where lists lag, what is asked for by its id may lag, too."""
+
+    class Behind(Fleet):
+        def __call__(self, request: httpx.Request) -> httpx.Response:
+            self.jobs = [HIDDEN] if self.now >= NOW + 10 else []
+            return super().__call__(request)
+
+    fleet, cache = Behind(), Cache(tmp_path / "cache.db")
+    Made(cache, now=lambda: fleet.now).add("new")
+    fleet.now += 4
+    async with fleet.client() as client:
+        facts = (client, "server", OURS, (), Policy(), Options(), Cache(None), lambda: fleet.now)
+        reconciler = Reconciler(*facts, made=Made(cache, now=lambda: fleet.now))
+        assert [job.id for job in (await reconciler.look()).observed.jobs] == ["new"]
+    assert (fleet.calls, fleet.now) == (["list", "/new", "list"], NOW + 12)
 
 
 async def test_one_that_cannot_be_retrieved_fails_the_observation_and_is_kept() -> None:
@@ -176,7 +196,7 @@ async def test_a_plan_waits_until_a_list_shows_what_was_sent_and_says_so(tmp_pat
         for _ in range(2):
             assert [job.id for job in (await reconciler.look()).observed.jobs] == ["new"]
     assert (fleet.calls, fleet.now) == (["list"] * 3, NOW + 12)
-    assert said == ["A create from here is not answered: waiting up to 12 s for a list that would show its job."]
+    assert said == ["A new job may not be listed yet: waiting up to 12 s for a list that would show it."]
 
 
 async def test_a_memory_that_is_damaged_is_none(tmp_path: Path) -> None:
