@@ -36,7 +36,7 @@ _WORDS = {
     "tuple_type": "must be a list",
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
-    "union_tag_invalid": "must be one of {expected_tags}",
+    "union_tag_invalid": "must be one of {expected_tags}, not '{tag}'",
     "union_tag_not_found": "needs {discriminator}",
     "byte_size": "must be a size, such as 24GiB",
     "byte_size_unit": "must be a size, such as 24GiB",
