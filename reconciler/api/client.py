@@ -41,6 +41,7 @@ from reconciler.errors import (
     NotFound,
     NotPermitted,
     NotThisApi,
+    PermanentError,
     RateLimited,
     TransientError,
     UnreliableListing,
@@ -109,12 +110,17 @@ class Client:
         while True:
             try:
                 reply = await self._send("POST", JOBS, content=content)
+                return self._settled(parse(reply, Job), reply)
             except TransientError as error:
                 if not proves_nothing_happened(error):
                     raise
                 await patience.after(error)
-            else:
-                return self._settled(_made(reply), reply)
+            except PermanentError as error:
+                if error.status < 200 or 300 <= error.status < 500:
+                    raise
+                # An answer that nobody can read refuses nothing.
+                unread = NoAnswer(error.message, hint=error.hint, status=error.status, request_id=error.request_id)
+                raise unread from error
 
     async def job(self, job_id: str) -> Job:
         """Retrieve a job."""
@@ -364,14 +370,6 @@ class Client:
 def proves_nothing_happened(error: ApiError) -> bool:
     """Whether a request certainly had no effect: it was turned away, or never left this machine."""
     return isinstance(error, RateLimited) or (isinstance(error, NoAnswer) and not error.sent)
-
-
-def _made(reply: Reply) -> Job:
-    """Read the job a create answers with. An answer nobody can read leaves the outcome unknown."""
-    try:
-        return parse(reply, Job)
-    except NotThisApi as error:
-        raise NoAnswer(error.message, hint=error.hint, status=error.status, request_id=error.request_id) from error
 
 
 def _unsupported(verb: str, error: ApiError) -> Unsupported:

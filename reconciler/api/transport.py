@@ -98,7 +98,8 @@ class Transport:
         response = await self._http.send(request, stream=True)
         try:
             if "event-stream" in response.headers.get("content-type", ""):
-                raise Unsupported(f"{name} is answered with an endless stream instead of a list.")
+                words = f"{name} is answered with an endless stream, which is not read."
+                raise Unsupported(words, status=response.status_code)
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 if sink and response.is_success:
@@ -106,7 +107,8 @@ class Transport:
                     continue
                 body += chunk
                 if len(body) > _MOST_BYTES:
-                    raise PermanentError(f"The answer to {name} is larger than {_MOST_BYTES // 2**20} MB.")
+                    words = f"The answer to {name} is larger than {_MOST_BYTES // 2**20} MB."
+                    raise PermanentError(words, status=response.status_code)
         finally:
             await response.aclose()
             log_answer(response, name.partition(" ")[2])
