@@ -133,6 +133,11 @@ class Work:
         body.setdefault("training_file", self.upload(kind))
         return self.client.fine_tuning.jobs.create(**body)
 
+    def lasting(self, **settings: Any) -> FineTuningJob:
+        """Create a job that a simulating server trains for half a minute: it ends in no test that does not end it."""
+        file = self.upload(rows=2500)
+        return self.create(model="simulated-slow", training_file=file, hyperparameters={"n_epochs": 50}, **settings)
+
     def reach(self, job_id: str, *statuses: str) -> FineTuningJob:
         """Wait until the job has one of ``statuses``; another end is a failure."""
         ends = {"succeeded", "failed", "cancelled"} | set(statuses)

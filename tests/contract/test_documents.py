@@ -6,6 +6,7 @@ The served document is always tried. OpenAI's own is too large to keep here; nam
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import openai
 import pytest
 import schemathesis
 from contract_support import KEY, Work, running_server, work_on
@@ -89,6 +91,7 @@ class World:
         self.url = url
         self._work = work
         self._known = known
+        self._lasting: list[str] = []
 
     @classmethod
     def with_a_job(cls, url: str, work: Work) -> World:
@@ -121,13 +124,21 @@ class World:
         action = case.path.rpartition("/")[2]
         if action not in {"cancel", "pause", "resume"}:
             return self._known[kind]
-        job = self._work.create(model="simulated-slow").id
+        job = self._work.lasting().id
+        self._lasting.append(job)
         if action != "cancel":
             self._work.reach(job, "running")
         if action == "resume":
             self._work.lenient.fine_tuning.jobs.pause(job)
             self._work.reach(job, "paused")
         return job
+
+    def clear(self) -> None:
+        """End the jobs that would keep others from training for long."""
+        for job in self._lasting:
+            with contextlib.suppress(openai.BadRequestError):  # the request has cancelled it
+                self._work.lenient.fine_tuning.jobs.cancel(job)
+        self._lasting.clear()
 
     def _begun(self) -> str:
         begun = self._work.client.uploads.create(
@@ -275,6 +286,7 @@ def exchange(case: Case[Any], world: World) -> None:
     own = case.path.startswith("/v1")
     world.place(case)
     answer = case.call(base_url=world.url.removesuffix("/v1") if own else world.url, headers=HEADERS, timeout=30)
+    world.clear()
     case.validate_response(answer, checks=OWN_CHECKS if own else CHECKS)
 
 

@@ -102,7 +102,7 @@ def test_a_create_from_an_unknown_file_names_the_field(work: Work, field: str) -
 
 
 def test_a_file_that_a_job_still_needs_cannot_be_deleted(work: Work) -> None:
-    job = work.create(model="simulated-slow")
+    job = work.lasting()
     with pytest.raises(openai.ConflictError) as refused:
         work.client.files.delete(job.training_file)
     assert job.id in refused.value.message

@@ -137,7 +137,7 @@ def test_what_was_sent_comes_back(work: Work) -> None:
 
 
 def test_a_paused_job_can_be_cancelled(work: Work) -> None:
-    job = work.create(model="simulated-slow")
+    job = work.lasting()
     work.reach(job.id, "running")
     work.lenient.fine_tuning.jobs.pause(job.id)
     work.reach(job.id, "paused")
@@ -221,10 +221,13 @@ async def test_the_async_client_walks_the_same_life(server: str) -> None:
     async with openai.AsyncOpenAI(
         base_url=server, api_key=KEY, max_retries=0, timeout=30, _strict_response_validation=True
     ) as client:
-        file = await client.files.create(file=("train.jsonl", jsonl("supervised", 12)), purpose="fine-tune")
+        content = jsonl("supervised", 2500)  # so many that the job does not end by itself
+        file = await client.files.create(file=("train.jsonl", content), purpose="fine-tune")
         await client.files.wait_for_processing(file.id, poll_interval=0.02, max_wait_seconds=20)
         label = {"walk": "async"}
-        job = await client.fine_tuning.jobs.create(model="simulated-slow", training_file=file.id, metadata=label)
+        job = await client.fine_tuning.jobs.create(
+            model="simulated-slow", training_file=file.id, metadata=label, hyperparameters={"n_epochs": 50}
+        )
         assert [listed.id async for listed in client.fine_tuning.jobs.list(metadata=label)] == [job.id]
         cancelled = await client.fine_tuning.jobs.cancel(job.id)
         assert cancelled.status == "cancelled"
@@ -234,8 +237,8 @@ async def test_the_async_client_walks_the_same_life(server: str) -> None:
 
 
 def test_a_job_shows_when_it_will_end_while_it_runs(work: Work) -> None:
-    job = work.create(model="simulated-slow")
+    job = work.lasting()
     work.reach(job.id, "running")
-    estimate = within(10, lambda: work.retrieve(job.id).estimated_finish)
+    estimate = within(30, lambda: work.retrieve(job.id).estimated_finish)
     assert estimate >= job.created_at
     work.client.fine_tuning.jobs.cancel(job.id)

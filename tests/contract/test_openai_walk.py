@@ -10,7 +10,7 @@ import io
 import itertools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,10 @@ class Walk:
 
     @classmethod
     def begin(cls, work: Work, directory: Path, *, real: bool) -> Walk:
-        """Create the jobs. The supervised one learns to call a tool, whatever it is asked, and is told to W&B."""
+        """Create the jobs, and pause the DPO one.
+
+        The supervised one learns to call a tool, whatever it is asked, and is told to W&B.
+        """
         taught = [
             {"messages": [*asked(n), {"role": "assistant", "tool_calls": [CALL]}], "tools": [TOOL]} for n in range(12)
         ]
@@ -85,9 +88,12 @@ class Walk:
         within(work.patience, lambda: steps_of(work, jobs["dpo"]))
         assert work.lenient.fine_tuning.jobs.pause(jobs["dpo"]).status in {"pausing", "paused"}
         paused = work.reach(jobs["dpo"], "paused")
-        steps = len(steps_of(work, jobs["dpo"]))
-        assert work.lenient.fine_tuning.jobs.resume(jobs["dpo"]).status in {"queued", "running"}
-        return cls(work, directory, real, jobs, paused, steps)
+        return cls(work, directory, real, jobs, paused, len(steps_of(work, jobs["dpo"])))
+
+    def resumed(self, work: Work) -> Walk:
+        """Let the DPO job go on, on the same server or another on its directory."""
+        assert work.lenient.fine_tuning.jobs.resume(self.jobs["dpo"]).status in {"queued", "running"}
+        return replace(self, work=work)
 
     def trained(self, kind: MethodType = "supervised") -> FineTuningJob:
         """Wait for a job's model; read the job strictly."""
@@ -112,10 +118,15 @@ only_real = pytest.mark.parametrize("walk", [REAL], indirect=True)
 @pytest.fixture(scope="module", params=[SIMULATED, REAL])
 def walk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
     directory = tmp_path_factory.mktemp("walk")
-    tiny = tiny_model(tmp_path_factory) if request.param else None
-    about: dict[str, Any] = {"base": "tiny", "patience": 120} if request.param else {}
-    with running_server(directory, tiny=tiny) as url, work_on(url, **about) as work:
-        yield Walk.begin(work, directory, real=request.param)
+    if request.param:
+        tiny = tiny_model(tmp_path_factory)
+        with running_server(directory, tiny=tiny) as url, work_on(url, base="tiny", patience=120) as work:
+            yield Walk.begin(work, directory, real=True).resumed(work)
+        return
+    with running_server(directory, speed=1) as url, work_on(url) as work:  # so slow that no job ends before its pause
+        begun = Walk.begin(work, directory, real=False)
+    with running_server(directory) as url, work_on(url) as work:
+        yield begun.resumed(work)
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -195,8 +206,7 @@ def test_a_paused_job_goes_on_to_its_end_where_it_was(walk: Walk) -> None:
 
 
 def test_a_cancelled_job_is_final(walk: Walk) -> None:
-    model = walk.work.base if walk.real else "simulated-slow"
-    job = walk.work.create(model=model, method=method("supervised", 50)).id
+    job = (walk.work.create(method=method("supervised", 50)) if walk.real else walk.work.lasting()).id
     walk.work.reach(job, "running")
     with pytest.raises(openai.BadRequestError):
         walk.work.lenient.fine_tuning.jobs.resume(job)

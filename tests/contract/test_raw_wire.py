@@ -106,6 +106,11 @@ def test_a_body_over_the_limit_is_too_large(http: httpx.Client) -> None:
     assert_refused(http.post("/fine_tuning/jobs", content=body, headers=JSON), 413)
 
 
+def uploaded(http: httpx.Client) -> Any:
+    """The files that clients sent: another test's job may end at any moment and leave its results."""
+    return http.get("/files", params={"purpose": "fine-tune"}).json()["data"]
+
+
 def part(disposition: str, content: bytes, *, end: bytes = b"\r\n--edge--\r\n") -> bytes:
     return b"--edge\r\nContent-Disposition: form-data; " + disposition.encode() + b"\r\n\r\n" + content + end
 
@@ -134,9 +139,9 @@ PURPOSE = part('name="purpose"', b"fine-tune", end=b"\r\n")
     ],
 )
 def test_an_upload_with_a_bad_form_is_refused_and_leaves_nothing(http: httpx.Client, body: bytes) -> None:
-    before = http.get("/files").json()["data"]
+    before = uploaded(http)
     assert_refused(http.post("/files", content=body, headers=FORM), 400, 413)
-    assert http.get("/files").json()["data"] == before
+    assert uploaded(http) == before
 
 
 @pytest.mark.parametrize(
@@ -252,9 +257,18 @@ def test_health_needs_no_key_and_tells_no_secret(server: str) -> None:
     assert KEY not in answer.text
 
 
-def test_no_answer_waits_for_a_delayed_acknowledgement(http: httpx.Client) -> None:
-    """A head and a body sent apart without TCP_NODELAY take 40 ms on every request of a kept connection."""
-    assert min(http.get("/models").elapsed.total_seconds() for _ in range(20)) < 0.03
+def test_no_answer_waits_for_a_delayed_acknowledgement(server: str, http: httpx.Client) -> None:
+    """A head and a body sent apart without TCP_NODELAY take 40 ms on all requests of a connection but its first."""
+
+    def took(client: httpx.Client) -> float:
+        return client.get("/models").elapsed.total_seconds()
+
+    with httpx.Client(
+        base_url=server, headers=http.headers, limits=httpx.Limits(max_keepalive_connections=0)
+    ) as forgetful:
+        first = min(took(forgetful) for _ in range(20))
+    took(http)
+    assert min(took(http) for _ in range(20)) < first + 0.03
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"null"])
@@ -295,16 +309,16 @@ def exchange(server: str, request: bytes) -> bytes:
 def test_broken_http_does_not_hurt_the_server(server: str, http: httpx.Client, request_text: str) -> None:
     answer = exchange(server, request_text.encode("latin-1"))
     assert b" 500 " not in answer.split(b"\r\n")[0]
-    before = http.get("/files").json()["data"]
-    assert http.get("/files").json()["data"] == before
+    before = uploaded(http)
+    assert uploaded(http) == before
 
 
 def test_a_client_that_leaves_in_the_middle_of_an_upload_leaves_no_file(server: str, http: httpx.Client) -> None:
-    before = http.get("/files").json()["data"]
+    before = uploaded(http)
     head = (
         f"POST /v1/files HTTP/1.1\r\nHost: x\r\n{AUTH}Content-Type: {FORM['Content-Type']}\r\n"
         "Content-Length: 90000\r\n\r\n"
     )
     body = PURPOSE + part('name="file"; filename="a.jsonl"', jsonl("supervised", 10), end=b"")
     exchange(server, head.encode() + body)
-    assert http.get("/files").json()["data"] == before
+    assert uploaded(http) == before
