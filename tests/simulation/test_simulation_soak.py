@@ -32,6 +32,7 @@ def test_half_an_hour_of_trouble_ends_with_every_edit_followed(seed: int, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_twelve_hours_of_trouble_do(tmp_path: Path) -> None:
     files = write_files(tmp_path)
     broken = {seed: soak(seed, files, tmp_path).record.broken for seed in range(1, 13)}
