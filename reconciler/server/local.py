@@ -22,7 +22,8 @@ from reconciler.server.store import Store
 from reconciler.server.trainers.base import Placement, TrainerOptions, load_trainer
 
 IN_PROCESS_URL = "http://local.reconciler/v1"
-_HEALTH_SECONDS = 2.0
+_HEALTH_SECONDS = 10.0
+"""A busy machine takes its time, and where nobody listens the answer comes at once."""
 _HEALTH_BYTES = 65_536
 DEFAULT_CONCURRENCY = 4
 DEFAULT_TRAINER = "simulated"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import SETTINGS, Serve, story, trained
+from serving import SETTINGS, Engines, Serve, story, trained
 
 from reconciler.server.app import create_app
 from reconciler.server.context import Settings
@@ -19,12 +20,14 @@ from reconciler.server.trainers.simulated import SimulatedTrainer
 
 
 @contextmanager
-def application(directory: Path, speed: float, settings: Settings | None) -> Iterator[TestClient]:
+def application(
+    directory: Path, speed: float, settings: Settings | None, clock: Callable[[], float]
+) -> Iterator[TestClient]:
     store = Store(directory)
     engine = Engine(store, SimulatedTrainer(speed=speed))
     engine.start()
     try:
-        with TestClient(create_app(store, engine, settings), base_url="http://test/v1/") as client:
+        with TestClient(create_app(store, engine, settings, clock=clock), base_url="http://test/v1/") as client:
             yield client
     finally:
         engine.stop()
@@ -35,8 +38,14 @@ def application(directory: Path, speed: float, settings: Settings | None) -> Ite
 def serve() -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(directory: Path, *, speed: float = 100.0, settings: Settings | None = None) -> TestClient:
-            return stack.enter_context(application(directory, speed, settings))
+        def start(
+            directory: Path,
+            *,
+            speed: float = 100.0,
+            settings: Settings | None = None,
+            clock: Callable[[], float] = time.time,
+        ) -> TestClient:
+            return stack.enter_context(application(directory, speed, settings, clock))
 
         yield start
 
@@ -51,6 +60,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path)
     yield store
     store.close()
+
+
+@pytest.fixture
+def engines(tmp_path: Path) -> Iterator[Engines]:
+    engines = Engines(tmp_path)
+    yield engines
+    for engine, _ in list(engines.running):
+        engines.end(engine)
 
 
 @pytest.fixture

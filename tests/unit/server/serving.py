@@ -1,8 +1,9 @@
-"""A real server in a process of its own, that a test may kill at any moment, and the rows it needs."""
+"""Servers that a test may end at any moment, in a process of their own and in this one, and the rows they need."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -15,11 +16,18 @@ from typing import Any, Protocol, Self
 import httpx
 from fastapi.testclient import TestClient
 
+from reconciler.server.app import create_app
 from reconciler.server.context import Settings
+from reconciler.server.engine import Engine
+from reconciler.server.store import Store
+from reconciler.server.trainers.base import Trainer
+from reconciler.server.trainers.simulated import SimulatedTrainer
 
 Client = httpx.Client | TestClient
 SETTINGS: dict[str, Any] = {"seed": 11, "hyperparameters": {"n_epochs": 4, "batch_size": 4}}
 """A job of forty steps, whose story is the same however often it is interrupted."""
+LASTING: dict[str, Any] = {"model": "simulated-slow", "hyperparameters": {"n_epochs": 50}}
+"""A job that ends in no test that does not end it: at a speed of 1 it trains for more than a minute."""
 PROGRAM = """
 import asyncio, pathlib, sys
 from reconciler.server.serve import serve
@@ -31,7 +39,9 @@ asyncio.run(serve(directory, port=0, speed=speed, ready=lambda url: print(url, f
 class Serve(Protocol):
     """Starts an application on a directory; it ends with the test."""
 
-    def __call__(self, directory: Path, *, speed: float = ..., settings: Settings | None = ...) -> TestClient: ...
+    def __call__(
+        self, directory: Path, *, speed: float = ..., settings: Settings | None = ..., clock: Callable[[], float] = ...
+    ) -> TestClient: ...
 
 
 class ServeProcess:
@@ -62,9 +72,21 @@ class ServeProcess:
         process.stdout.close()
         return code
 
-    def send(self, number: signal.Signals) -> None:
+    def freeze(self) -> None:
+        """Stop the process, and wait until it has really stopped."""
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+        os.waitpid(self._process.pid, os.WUNTRACED)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is the one of several on its directory that trains."""
+        answer = self.client.get(self.client.base_url.copy_with(path="/healthz"))
+        return bool(answer.json()["training"])
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
@@ -79,6 +101,40 @@ class ServeProcess:
         if self._process is not None:
             self.kill()
         self.client.close()
+
+
+class Engines:
+    """Starts engines on one directory and ends them with the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.running: list[tuple[Engine, Store]] = []
+
+    def start(self, trainer: Trainer | None = None, **options: Any) -> tuple[Engine, Store]:
+        """Start an engine; the first one of a test is waited for until it trains."""
+        store = Store(self.directory)
+        engine = Engine(store, trainer or SimulatedTrainer(speed=4), **options)
+        engine.start()
+        self.running.append((engine, store))
+        if len(self.running) == 1:
+            wait(lambda: engine.training)
+        return engine, store
+
+    def alone(self, trainer: Trainer) -> tuple[Engine, TestClient]:
+        """Start an engine, and an application that no other engine trains for."""
+        engine, store = self.start(trainer)
+        return engine, TestClient(create_app(store, engine), base_url="http://test/v1/")
+
+    def end(self, engine: Engine) -> None:
+        (pair,) = [pair for pair in self.running if pair[0] is engine]
+        self.running.remove(pair)
+        engine.stop()
+        pair[1].close()
+
+
+def idle(engine: Engine) -> bool:
+    """Whether no trainer of an engine is at work."""
+    return all(worker.done for worker in list(engine._workers.values()))
 
 
 def rows(count: int = 40, *, word: str = "seven") -> bytes:
@@ -152,5 +208,11 @@ def wait(reached: Callable[[], Any], seconds: float = 20) -> None:
         time.sleep(0.01)
 
 
-def wait_for_step(client: Client, job_id: str) -> None:
-    wait(lambda: any(event["type"] == "metrics" for event in everything(client, job_id, "events")))
+def steps(client: Client, job_id: str) -> int:
+    """How many steps a job has told of."""
+    return sum(event["type"] == "metrics" for event in everything(client, job_id, "events"))
+
+
+def wait_for_step(client: Client, job_id: str, *, after: int = 0) -> None:
+    """Wait until a job has told of more steps than so many."""
+    wait(lambda: steps(client, job_id) > after)

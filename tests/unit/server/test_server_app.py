@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve, create, everything, reach, retrieve, rows, upload
+from serving import LASTING, Serve, create, everything, reach, retrieve, rows, upload
 
 from reconciler.errors import StoreError
 from reconciler.server import documents, jobs
@@ -218,9 +218,9 @@ def test_a_job_in_the_wrong_state_refuses_and_stays_as_it_is(client: TestClient)
 
 
 def test_too_many_waiting_jobs_are_refused_until_some_have_ended(serve: Serve, tmp_path: Path) -> None:
-    client = serve(tmp_path, settings=Settings(max_unfinished=2))
+    client = serve(tmp_path, speed=1, settings=Settings(max_unfinished=2))
     file = upload(client)
-    ids = [create(client, file, model="simulated-slow")["id"] for _ in range(2)]
+    ids = [create(client, file, **LASTING)["id"] for _ in range(2)]
     answer = client.post("fine_tuning/jobs", json={"model": "m", "training_file": file})
     assert refusal(answer, 429)["code"] == "rate_limit_exceeded"
     assert int(answer.headers["retry-after"]) > 0

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving import Serve, create, everything, reach, trained, upload, wait_for_step
+from serving import LASTING, Serve, create, everything, reach, trained, upload, wait_for_step
 from starlette.exceptions import HTTPException
 
 from reconciler.server.board import Board
@@ -12,7 +12,6 @@ from reconciler.server.context import Context
 from reconciler.ui.source import UNOWNED, Query
 
 OWNER = "reconciler.owner"
-SLOW: dict[str, Any] = {"model": "simulated-slow", "hyperparameters": {"n_epochs": 50}}
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def fleet(serve: Serve, tmp_path: Path) -> tuple[Board, dict[str, str]]:
         "theirs": {"metadata": {OWNER: "them", "team": "50%_off"}},
         "nobodys": {"suffix": "wild"},
     }
-    ids = {name: create(client, file, **SLOW, **fields)["id"] for name, fields in labels.items()}
+    ids = {name: create(client, file, **LASTING, **fields)["id"] for name, fields in labels.items()}
     here: Context = client.app.state.context  # type: ignore[attr-defined]
     return Board(here, owner_key=OWNER), ids
 
@@ -115,7 +114,7 @@ async def test_events_come_with_and_without_steps_page_by_page(serve: Serve, tmp
 
 async def test_a_running_job_may_be_paused_and_a_paused_one_resumed(serve: Serve, tmp_path: Path) -> None:
     client = serve(tmp_path, speed=0.2)
-    job_id = create(client, upload(client), **SLOW)["id"]
+    job_id = create(client, upload(client), **LASTING)["id"]
     board = Board(client.app.state.context, owner_key=OWNER)  # type: ignore[attr-defined]
     wait_for_step(client, job_id)
     for verb, others in (("pause", ("cancel", "pause")), ("resume", ("cancel", "resume"))):

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve, create, reach, retrieve, upload
+from serving import LASTING, Serve, create, reach, retrieve, upload
 
 from reconciler.errors import UsageError
 from reconciler.server.chaos.exchange import Asked
@@ -114,12 +114,22 @@ def test_a_file_that_cannot_be_used_is_said_to_be_that(tmp_path: Path, content: 
 def chaotic(serve: Serve, tmp_path: Path) -> Iterator[Chaotic]:
     """Start the server under rules."""
 
-    def start(*said: dict[str, Any] | str) -> TestClient:
+    def start(*said: dict[str, Any] | str, clock: Callable[[], float] = time.time, **how: Any) -> TestClient:
         chaos = rules(*said)
-        chaos.started = time.time()
-        return serve(tmp_path, settings=Settings(chaos=chaos))
+        chaos.started = clock()
+        return serve(tmp_path, settings=Settings(chaos=chaos), clock=clock, **how)
 
     return start  # type: ignore[return-value]
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.time = time.time()
+
+    def __call__(self) -> float:
+        return self.time
 
 
 def jobs(client: TestClient, **query: Any) -> dict[str, Any]:
@@ -187,13 +197,14 @@ def test_half_an_answer_is_no_json(chaotic: Chaotic) -> None:
 
 
 def test_a_list_lags_behind_what_is_made_and_single_jobs_do_not(chaotic: Chaotic) -> None:
-    client = chaotic({"kind": "lag", "seconds": 0.4})
-    (job_id,) = made(client, 1)
-    began = time.monotonic()
+    clock = Clock()
+    client = chaotic({"kind": "lag", "seconds": 60}, clock=clock, speed=1)
+    job_id = create(client, upload(client), **LASTING)["id"]
+    clock.time += 59
     assert (jobs(client)["data"], client.get("files").json()["data"]) == ([], [])
     assert retrieve(client, job_id)["id"] == job_id
-    while not jobs(client)["data"]:
-        assert time.monotonic() - began < 5
+    clock.time += 2
+    assert [job["id"] for job in jobs(client)["data"]] == [job_id]
     assert client.get("files", params={"limit": 1}).json()["data"]
 
 
@@ -273,13 +284,16 @@ def test_metadata_can_be_lost_for_good(chaotic: Chaotic) -> None:
 
 
 def test_pausing_and_resuming_take_their_time(chaotic: Chaotic) -> None:
-    client = chaotic({"kind": "slow_turn", "seconds": 0.3})
-    job_id = create(client, upload(client), model="simulated-slow", hyperparameters={"n_epochs": 50})["id"]
+    clock = Clock()
+    client = chaotic({"kind": "slow_turn", "seconds": 60}, clock=clock, speed=1)
+    job_id = create(client, upload(client), **LASTING)["id"]
     reach(client, job_id, "running")
     path = f"fine_tuning/jobs/{job_id}"
     assert client.post(f"{path}/pause").json()["status"] == "pausing"
     assert client.post(f"{path}/resume").json()["error"]["code"] == "invalid_job_state"
-    reach(client, job_id, "paused")
+    assert retrieve(client, job_id)["status"] == "pausing"
+    clock.time += 61
+    assert retrieve(client, job_id)["status"] == "paused"
     assert client.post(f"{path}/resume").json()["status"] == "resuming"
     assert client.post(f"{path}/cancel").json()["status"] == "cancelled"
 

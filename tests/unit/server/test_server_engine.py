@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 from serving import (
+    LASTING,
     SETTINGS,
+    Engines,
     Serve,
     create,
     everything,
+    idle,
     reach,
     retrieve,
     rows,
+    steps,
     story,
     trained,
     upload,
@@ -27,6 +31,7 @@ from serving import (
 from reconciler.server import files, jobs
 from reconciler.server.leftovers import sweep_workdirs
 from reconciler.server.store import Store
+from reconciler.server.trainers.simulated import SimulatedTrainer
 
 
 def test_a_job_shows_its_whole_life_in_its_events(client: TestClient) -> None:
@@ -125,47 +130,45 @@ def test_some_models_fail_on_demand(client: TestClient, model: str, code: str) -
 
 
 def test_a_running_job_estimates_its_end(serve: Serve, tmp_path: Path) -> None:
-    client = serve(tmp_path, speed=1.0)
-    job_id = create(client, upload(client), model="simulated-slow")["id"]
-    deadline = time.monotonic() + 10
-    while (job := retrieve(client, job_id))["estimated_finish"] is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert job["created_at"] < job["estimated_finish"] < job["created_at"] + 60
+    client = serve(tmp_path, speed=1)
+    job_id = create(client, upload(client), **LASTING)["id"]
+    wait(lambda: retrieve(client, job_id)["estimated_finish"])
+    job = retrieve(client, job_id)
+    assert job["created_at"] <= job["estimated_finish"] < job["created_at"] + 86_400
 
 
 def test_paused_and_resumed_again_and_again_it_ends_as_an_unbroken_run_does(
-    serve: Serve, tmp_path: Path, unbroken: dict[str, Any]
+    serve: Serve, engines: Engines, tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
-    client = serve(tmp_path, speed=4)
+    engine, client = engines.alone(SimulatedTrainer(speed=0.05))
     file = upload(client)
     job_id = create(client, file, validation_file=file, **SETTINGS)["id"]
     for _ in range(3):
-        wait_for_step(client, job_id)
+        wait_for_step(client, job_id, after=steps(client, job_id))
         paused = client.post(f"fine_tuning/jobs/{job_id}/pause").json()
         assert paused["status"] == "paused"
-        time.sleep(0.1)
+        wait(lambda: idle(engine))
         assert client.post(f"fine_tuning/jobs/{job_id}/resume").json()["status"] == "queued"
         reach(client, job_id, "running")
+    engine.stop()
+    client = serve(tmp_path)
     assert story(client, reach(client, job_id, "succeeded")) == unbroken
 
 
 def test_a_pause_saves_a_checkpoint_that_can_be_used(serve: Serve, tmp_path: Path) -> None:
-    client = serve(tmp_path, speed=1)
-    job_id = create(client, upload(client), model="simulated-slow")["id"]
+    client = serve(tmp_path, speed=0.2)
+    job_id = create(client, upload(client), **LASTING)["id"]
     wait_for_step(client, job_id)
     assert client.post(f"fine_tuning/jobs/{job_id}/pause").status_code == 200
-    deadline = time.monotonic() + 10
-    while not (saved := everything(client, job_id, "checkpoints")):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait(lambda: everything(client, job_id, "checkpoints"))
+    saved = everything(client, job_id, "checkpoints")
     assert client.get(f"models/{saved[0]['fine_tuned_model_checkpoint']}").status_code == 200
     assert retrieve(client, job_id)["status"] == "paused"
 
 
 def test_a_paused_job_stays_paused_when_the_server_starts_again(serve: Serve, tmp_path: Path) -> None:
     client = serve(tmp_path, speed=1)
-    job_id = create(client, upload(client), model="simulated-slow")["id"]
+    job_id = create(client, upload(client), **LASTING)["id"]
     reach(client, job_id, "running")
     client.post(f"fine_tuning/jobs/{job_id}/pause")
     again = serve(tmp_path, speed=1)
@@ -175,23 +178,24 @@ def test_a_paused_job_stays_paused_when_the_server_starts_again(serve: Serve, tm
 
 def test_a_cancelled_job_records_nothing_more(serve: Serve, tmp_path: Path) -> None:
     client = serve(tmp_path, speed=1)
-    job_id = create(client, upload(client))["id"]
+    job_id = create(client, upload(client), **LASTING)["id"]
     wait_for_step(client, job_id)
     cancelled = client.post(f"fine_tuning/jobs/{job_id}/cancel").json()
     assert cancelled["status"] == "cancelled"
     assert cancelled["finished_at"] is not None
     before = everything(client, job_id, "events")
-    time.sleep(0.5)
+    wait(lambda: idle(client.app.state.context.engine))  # type: ignore[attr-defined]
     assert everything(client, job_id, "events") == before
     assert before[-1]["message"] == "The job has been cancelled"
     assert retrieve(client, job_id) == cancelled
     assert not (tmp_path / "work" / job_id).exists()
 
 
-def test_files_that_expired_go_and_those_that_a_job_needs_stay(store: Store, client: TestClient) -> None:
+def test_files_that_expired_go_and_those_that_a_job_needs_stay(store: Store, serve: Serve, tmp_path: Path) -> None:
+    client = serve(tmp_path, speed=1)
     form = {"purpose": "fine-tune", "expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
     ids = [client.post("files", data=form, files={"file": ("a.jsonl", rows())}).json()["id"] for _ in range(2)]
-    create(client, ids[0], model="simulated-slow")
+    create(client, ids[0], **LASTING)
     files.sweep(store, time.time() + 3601)
     assert [client.get(f"files/{file_id}").status_code for file_id in ids] == [200, 404]
 
@@ -211,7 +215,7 @@ def test_what_a_crash_left_behind_is_swept_away_after_an_hour(store: Store, clie
 def test_working_directories_of_jobs_that_ended_without_a_worker_are_swept_away(serve: Serve, tmp_path: Path) -> None:
     client = serve(tmp_path, speed=1)
     file = upload(client)
-    cancelled, unfinished = (create(client, file, model="simulated-slow")["id"] for _ in range(2))
+    cancelled, unfinished = (create(client, file, **LASTING)["id"] for _ in range(2))
     for job_id in (cancelled, unfinished):
         wait_for_step(client, job_id)
         client.post(f"fine_tuning/jobs/{job_id}/pause")
@@ -220,7 +224,7 @@ def test_working_directories_of_jobs_that_ended_without_a_worker_are_swept_away(
     for path in (elsewhere, work / unknown, work / busy, work / "ftjob-of-somebody", work / "notes"):
         path.mkdir()
     (work / link).symlink_to(elsewhere, target_is_directory=True)
-    wait(lambda: all(everything(client, job_id, "checkpoints") for job_id in (cancelled, unfinished)))
+    wait(lambda: idle(client.app.state.context.engine))  # type: ignore[attr-defined]
     client.post(f"fine_tuning/jobs/{cancelled}/cancel")
     before = {path.name for path in work.iterdir()}
     store = client.app.state.context.store  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve, create, everything, reach, trained, upload, wait
+from serving import LASTING, Serve, create, everything, reach, trained, upload, wait
 
 from reconciler.errors import StoreError
 from reconciler.server import leftovers
@@ -48,7 +48,7 @@ def test_a_job_that_may_make_more_and_one_that_is_not_known_have_no_leftovers(
     serve: Serve, store: Store, tmp_path: Path
 ) -> None:
     client = serve(tmp_path, speed=1)
-    job_id = create(client, upload(client), model="simulated-slow")["id"]
+    job_id = create(client, upload(client), **LASTING)["id"]
     reach(client, job_id, "running")
     assert leftovers.names(store, job_id) is None
     client.post(f"fine_tuning/jobs/{job_id}/pause")

@@ -10,10 +10,9 @@ from typing import Any, Self
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import SETTINGS, Serve, create, everything, reach, retrieve, story, upload, wait, wait_for_step
+from serving import SETTINGS, Engines, Serve, create, everything, reach, retrieve, story, upload, wait, wait_for_step
 
 from reconciler.server import jobs, lease, results
-from reconciler.server.engine import Engine
 from reconciler.server.jobs import JobRow
 from reconciler.server.lease import LeaseLost
 from reconciler.server.progress import Ledger
@@ -32,77 +31,50 @@ from reconciler.server.trainers.base import (
 from reconciler.server.trainers.simulated import SimulatedTrainer
 
 
-class Engines:
-    """Starts engines on one directory and ends them with the test."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.running: list[tuple[Engine, Store]] = []
-
-    def start(self, trainer: Trainer | None = None, **options: Any) -> tuple[Engine, Store]:
-        """Start an engine; the first one of a test is waited for until it trains."""
-        store = Store(self.directory)
-        engine = Engine(store, trainer or SimulatedTrainer(speed=4), **options)
-        engine.start()
-        self.running.append((engine, store))
-        if len(self.running) == 1:
-            wait(lambda: engine.training)
-        return engine, store
-
-    def end(self, engine: Engine) -> None:
-        (pair,) = [pair for pair in self.running if pair[0] is engine]
-        self.running.remove(pair)
-        engine.stop()
-        pair[1].close()
-
-
-@pytest.fixture
-def engines(tmp_path: Path) -> Iterator[Engines]:
-    engines = Engines(tmp_path)
-    yield engines
-    for engine, _ in list(engines.running):
-        engines.end(engine)
-
-
 def test_a_command_that_ends_leaves_its_jobs_to_the_next_one(
     serve: Serve, engines: Engines, tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
-    engine, _ = engines.start(SimulatedTrainer(speed=0.2))  # so slow that no busy machine sees the end before the step
-    client = serve(tmp_path)
+    engine, client = engines.alone(SimulatedTrainer(speed=0.05))
     file = upload(client)
     job_id = create(client, file, validation_file=file, **SETTINGS)["id"]
     wait_for_step(client, job_id)
-    engines.end(engine)
+    engine.stop()
     assert retrieve(client, job_id)["status"] == "running"
+    client = serve(tmp_path)
     assert story(client, reach(client, job_id, "succeeded")) == unbroken
 
 
 def test_of_two_engines_on_one_directory_one_trains(engines: Engines) -> None:
-    first, _ = engines.start()
-    second, _ = engines.start()
+    now = time.time()  # it stands still, so no lease runs out by itself
+    first, _ = engines.start(clock=lambda: now)
+    second, _ = engines.start(clock=lambda: now)
     time.sleep(0.6)
     assert not second.training
     engines.end(first)
-    wait(lambda: second.training, seconds=2)
+    wait(lambda: second.training)
 
 
 def test_an_engine_that_lost_its_lease_stops_its_trainers_and_takes_its_turn_again(
-    serve: Serve, engines: Engines, tmp_path: Path, unbroken: dict[str, Any]
+    serve: Serve, engines: Engines, store: Store, tmp_path: Path, unbroken: dict[str, Any]
 ) -> None:
-    engine, store = engines.start()
-    client = serve(tmp_path)
+    engine, client = engines.alone(SimulatedTrainer(speed=0.05))
     file = upload(client)
     job_id = create(client, file, validation_file=file, **SETTINGS)["id"]
     wait_for_step(client, job_id)
     with store.write() as db:
-        db.execute("UPDATE lease SET token = token + 1, holder = 'thief|1|x', expires_at = ?", (time.time() + 1,))
+        thief = lease.take(db, "thief|1|x", time.time() + lease.SECONDS)  # when ours has run out
+    assert thief is not None
     wait(lambda: not engine.training)
+    with store.write() as db:
+        lease.release(db, thief)
+    wait(lambda: engine.training)
+    engine.stop()
+    client = serve(tmp_path)
     assert story(client, reach(client, job_id, "succeeded")) == unbroken
 
 
 def test_a_stale_holder_cannot_write_progress(store: Store, client: TestClient) -> None:
-    job_id = create(client, upload(client), model="simulated-slow")["id"]
-    reach(client, job_id, "running")
+    job_id = create(client, upload(client))["id"]
     stale = Ledger(store, lease.Lease("gone|1|x", 0))
     step = Step(1, 2, {"train_loss": 1.0})
     writes: list[Callable[[], object]] = [
@@ -258,10 +230,14 @@ def test_nothing_is_wanted_of_a_run_that_was_cancelled_and_its_state_of_one_that
 def test_no_more_jobs_train_at_once_than_allowed(engines: Engines, serve: Serve, tmp_path: Path) -> None:
     active: list[str] = []
     most: list[int] = []
+    two = threading.Event()
 
     def script(run: TrainingRun, control: Control) -> Iterator[Progress]:
         active.append(run.job_id)
         most.append(len(active))
+        if len(active) == 2:
+            two.set()
+        two.wait(20)
         control.wait(0.05)
         active.remove(run.job_id)
         yield Step(1, 1, {"train_loss": 1.0})

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import Serve, upload
+from serving import LASTING, Serve, create, upload
 
 from reconciler.server import files
 from reconciler.server.context import Settings
@@ -165,9 +165,10 @@ def test_a_full_disk_ends_an_upload_and_leaves_nothing(store: Store) -> None:
     assert list(store.incoming.iterdir()) == []
 
 
-def test_a_file_that_a_job_needs_cannot_be_deleted_until_it_has_ended(client: TestClient) -> None:
+def test_a_file_that_a_job_needs_cannot_be_deleted_until_it_has_ended(serve: Serve, tmp_path: Path) -> None:
+    client = serve(tmp_path, speed=1)
     file_id = upload(client)
-    job = client.post("fine_tuning/jobs", json={"model": "simulated-slow", "training_file": file_id}).json()
+    job = create(client, file_id, **LASTING)
     answer = client.delete(f"files/{file_id}")
     assert answer.status_code == 409
     assert job["id"] in answer.json()["error"]["message"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from serving import create, reach, upload
+from serving import LASTING, Serve, create, reach, upload
 
 from reconciler.api.webhooks import verify
 from reconciler.errors import UsageError
@@ -55,12 +55,17 @@ class Inbox:
 
 
 @pytest.fixture
+def client(serve: Serve, tmp_path: Path) -> TestClient:
+    return serve(tmp_path, speed=1)
+
+
+@pytest.fixture
 def inbox(client: TestClient) -> Inbox:
     return Inbox(client.app.state.context.store)  # type: ignore[attr-defined]
 
 
 def cancelled(client: TestClient) -> str:
-    job = create(client, upload(client), hyperparameters={"n_epochs": 50})
+    job = create(client, upload(client), **LASTING)
     assert client.post(f"fine_tuning/jobs/{job['id']}/cancel").status_code == 200
     return str(job["id"])
 
@@ -81,7 +86,7 @@ async def test_every_end_is_told_once_and_signed(client: TestClient, inbox: Inbo
 
 
 async def test_jobs_that_go_on_are_not_told(client: TestClient, inbox: Inbox) -> None:
-    reach(client, create(client, upload(client), model="simulated-slow")["id"], "running")
+    reach(client, create(client, upload(client), **LASTING)["id"], "running")
     assert await inbox.look() == 0
 
 
