@@ -23,10 +23,17 @@ router = APIRouter(prefix="/chat/completions", tags=["models"])
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {}}},
     500: {"model": ErrorAnswer, "description": "The model broke while it answered."},
-    503: {"model": ErrorAnswer, "description": "Memory does not hold the model, or the database cannot be used."},
+    503: {"model": ErrorAnswer, "description": "The model cannot be loaded, or the database cannot be used."},
 }
-_OURS = {"server_error": 500, "out_of_memory": 503, "server_stopping": 503, "insufficient_storage": 507}
+_OURS = {
+    "server_error": 500,
+    "model_not_available": 503,
+    "out_of_memory": 503,
+    "server_stopping": 503,
+    "insufficient_storage": 507,
+}
 """What is no fault of the request, by its code."""
+_STAYS = ("model_not_available", "out_of_memory")
 
 
 @router.post("", response_model=ChatAnswer, responses=_ANSWERS)
@@ -125,6 +132,6 @@ def _usage(end: End) -> Document:
 def _problem(refused: AnswerRefused) -> Problem:
     status = _OURS.get(refused.code) or (429 if refused.busy else 400)
     headers = {"Retry-After": "1"} if refused.busy else None
-    if refused.code == "out_of_memory":
+    if refused.code in _STAYS:
         headers = {"x-should-retry": "false"}  # to openai's clients: a model is loaded again in vain
     return Problem(status, refused.message, code=refused.code, param=refused.param, headers=headers)

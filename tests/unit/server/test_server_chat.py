@@ -133,6 +133,7 @@ def test_the_form_of_an_answer_reaches_the_trainer_as_it_came(ask: Any, form: An
         (AnswerRefused("rate_limit_exceeded", "Busy.", busy=True), openai.RateLimitError),
         (AnswerRefused("server_error", "It broke.", busy=True), openai.InternalServerError),
         (AnswerRefused("out_of_memory", "Too large."), openai.InternalServerError),
+        (AnswerRefused("model_not_available", "Damaged.", "model"), openai.InternalServerError),
         (AnswerRefused("insufficient_storage", "Full."), openai.InternalServerError),
         (AnswerRefused("server_stopping", "It stops.", busy=True), openai.InternalServerError),
     ],

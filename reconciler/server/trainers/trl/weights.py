@@ -69,12 +69,13 @@ def _load(entry: Entry, kind: Any, place: str | Path, **given: Any) -> Any:  # n
     except Exception as error:
         if failure_of(error).code != SERVER_ERROR:
             raise
+        damaged = isinstance(error, OSError) and error.errno is None and Path(place).is_dir()  # the disk has a number
         chain = {type(each).__name__ for each in (error, error.__cause__, error.__context__)}
         if isinstance(error, ValueError) and "trust_remote_code" in str(error):
             why = " without code of its own, and this server runs no model's code."
         elif entry.hub and chain & _NOT_SHOWN:
             why = ": the hub does not show it here. Look at its name and commit, and at what HF_TOKEN may read."
-        elif isinstance(error, ValueError | ImportError) or "SafetensorError" in chain:
+        elif damaged or isinstance(error, ValueError | ImportError) or "SafetensorError" in chain:
             why = f": {said(error, 300)}"
         else:
             raise

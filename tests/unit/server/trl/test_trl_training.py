@@ -156,6 +156,16 @@ def test_a_model_that_brings_code_of_its_own_is_refused_and_runs_none(tiny: Path
     assert not ran.exists()
 
 
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_damaged_model_is_not_bought_again(tiny: Path, tmp_path: Path, file: str) -> None:
+    model = shutil.copytree(tiny, tmp_path / "damaged")
+    (model / file).write_bytes((model / file).read_bytes()[:100])
+    bench = Bench(tmp_path, model)
+    with pytest.raises(TrainingFailed, match="damaged cannot be loaded") as caught:
+        bench.train(bench.run())
+    assert (caught.value.code, caught.value.param) == ("model_not_available", "model")
+
+
 def test_a_row_that_the_model_cannot_read_is_named_by_its_line(bench: Bench) -> None:
     picture = {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.com/x.png"}}]}
     bad = {"messages": [picture, {"role": "assistant", "content": "no"}]}
