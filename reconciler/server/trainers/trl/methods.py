@@ -20,8 +20,9 @@ from reconciler.server.trainers.trl.faults import Failure
 from reconciler.server.trainers.trl.grammar import Held, held_by
 from reconciler.server.trainers.trl.order import Order
 from reconciler.server.trainers.trl.rewards import reward_function
-from reconciler.server.trainers.trl.rows import Row
+from reconciler.server.trainers.trl.rows import IGNORED, Row
 from reconciler.server.trainers.trl.shelf import is_adapter
+from reconciler.server.trainers.trl.validation import Whole
 from reconciler.server.trainers.trl.weights import UNAVAILABLE, dtype_of, load_base
 
 Note = Callable[[str], None]
@@ -51,12 +52,24 @@ def make_trainer(order: Order, tokenizer: Any, rows: Mapping[str, list[Row] | No
     return trainer
 
 
+class _Taught(Whole, SFTTrainer):  # type: ignore[misc]  # TRL is not typed
+    """Its loss is a mean of tokens."""
+
+    def holds(self, inputs: Any) -> tuple[int, int]:  # noqa: ANN401
+        tokens = int((inputs["labels"][:, 1:] != IGNORED).sum())
+        return tokens, tokens
+
+
 def _supervised(order: Order, given: dict[str, Any], _: Note) -> Any:  # noqa: ANN401
-    return SFTTrainer(**given, args=SFTConfig(**_common(order), max_length=None))
+    return _Taught(**given, args=SFTConfig(**_common(order), max_length=None))
 
 
-class _Compared(DPOTrainer):  # type: ignore[misc]  # TRL is not typed
+class _Compared(Whole, DPOTrainer):  # type: ignore[misc]
     """Takes rows that are tokens already."""
+
+    def holds(self, inputs: Any) -> tuple[int, int]:  # noqa: ANN401
+        rows = len(inputs["completion_mask"]) // 2  # the preferred ones, whose tokens are judged, come first
+        return rows, int(inputs["completion_mask"][:rows, 1:].sum())
 
     def _prepare_dataset(self, dataset: Dataset, *_: object) -> Dataset:
         return dataset
@@ -90,7 +103,7 @@ class _Prompts(RepeatSampler):  # type: ignore[misc]
         self.generator.manual_seed(self.seed + epoch)
 
 
-class _Rewarded(GRPOTrainer):  # type: ignore[misc]
+class _Rewarded(Whole, GRPOTrainer):  # type: ignore[misc]
     """Takes its prompts in an order that can be found again, and holds answers to a schema."""
 
     def __init__(self, held: Held | None, **given: Any) -> None:  # noqa: ANN401
@@ -100,6 +113,9 @@ class _Rewarded(GRPOTrainer):  # type: ignore[misc]
             from reconciler.server.trainers.trl.structure import Holder  # noqa: PLC0415 - only where it is asked for
 
             self._holder = Holder(self.processing_class, self.eos_token_ids, "method.reinforcement.response_format")
+
+    def holds(self, inputs: Any) -> tuple[int, int]:  # noqa: ANN401
+        return len(inputs), 0
 
     def _generate_and_score_completions(self, inputs: Sequence[Row]) -> Any:  # noqa: ANN401
         if self._held is None:

@@ -18,6 +18,7 @@ from training import HELD, METHODS, Bench, child_of, last_state, numbers, rows, 
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingFailed
+from reconciler.server.trainers.trl.catalogue import Lora
 
 pytestmark = [pytest.mark.slow, needs_engine]
 
@@ -126,6 +127,27 @@ def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) ->
     place = bench.trainer.shelf.place("ft:tiny:local::x")
     assert sorted(each.name for each in place.glob("step-*")) == ["step-12", "step-15", "step-9"]
     assert not (bench.directory / "work" / "x" / "run" / "checkpoint-3").exists(), "its successor was recorded"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_all_of_the_validation_file_counts_alike_however_it_is_cut(
+    method: MethodType, tiny: Path, tmp_path: Path
+) -> None:
+    right = {"type": "string_check", "name": "x", "operation": "eq", "input": "{{item.answer}}", "reference": "yes"}
+    more: dict[str, Any] = {"settings": {"grader": right}} if method == "reinforcement" else {}
+    found = []
+    for held in (4, 5):
+        bench = Bench(tmp_path / str(held), tiny, micro_batch=held, lora=Lora(rank=8))
+        run = bench.run(method, hyperparameters={"n_epochs": 3}, **more)
+        asked = [*rows(method, 5)]
+        if method == "supervised":
+            asked[4]["messages"][-1]["content"] = "yes no maybe " * 5
+        valid = write(run.workdir / "five.jsonl", asked)
+        last = max(numbers(bench.train(replace(run, validation_file=valid))).items())[1]
+        found.append({name: number for name, number in last.items() if name.startswith("full_valid_")})
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+    if method == "reinforcement":
+        assert found[0] == {"full_valid_reward_mean": pytest.approx(0.4)}
 
 
 def test_a_loss_that_is_no_number_fails_the_run(bench: Bench) -> None:
