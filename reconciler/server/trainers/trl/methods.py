@@ -144,7 +144,12 @@ def _reinforcement(order: Order, given: dict[str, Any], note: Note) -> Any:  # n
     held = held_by(order.settings.get("response_format"))
     if held is not None and held.passed_over:
         note(f"Answers are not held to what this server does not know of the schema: {'; '.join(held.passed_over)}")
-    return _Rewarded(held, **given, args=args, reward_funcs=reward_function(order.settings["grader"], note))
+
+    def learns() -> bool:
+        return bool(trainer.model.training)
+
+    trainer = _Rewarded(held, **given, args=args, reward_funcs=reward_function(order.settings["grader"], note, learns))
+    return trainer
 
 
 def _common(order: Order) -> dict[str, Any]:

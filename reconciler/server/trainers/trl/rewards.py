@@ -19,15 +19,17 @@ from reconciler.server.trainers.trl.faults import Failure
 _NOT_ITS_FAULT = ("model_grader_server_error", "python_grader_server_error", "other_error")
 
 
-def reward_function(grader: Mapping[str, Any], note: Callable[[str], None]) -> Callable[..., list[float | None]]:
+def reward_function(
+    grader: Mapping[str, Any], note: Callable[[str], None], learns: Callable[[], bool]
+) -> Callable[..., list[float | None]]:
     """Return the function that TRL calls with answers and the rows that they answer.
 
     An answer that cannot be graded gets 0, as the API has it. Where the grader itself failed the answer gets no
     reward, and is left out of the comparison; the first such fault of a kind is noted, and so is an ``image_tag``,
-    which says nothing to this server.
+    which says nothing to this server. ``learns`` says whether the answers are a step's, or the validation file's.
 
     Raises:
-        Failure: raised by the function where the grader failed for every answer.
+        Failure: raised by the function where the grader failed for every answer of a step.
     """
     graders = Graders(from_environment(os.environ))
     parsed: Grader = TypeAdapter(Grader).validate_python(grader)
@@ -49,7 +51,7 @@ def reward_function(grader: Mapping[str, Any], note: Callable[[str], None]) -> C
             if each.failed and (words := _words(each)) not in noted and len(noted) < 5:
                 noted.add(words)
                 note(f"The grader could not grade an answer: {words}")
-        if all(map(_is_ours, graded)):
+        if learns() and all(map(_is_ours, graded)):
             raise Failure("grader_error", f"The grader failed for every answer: {_words(graded[0])}", "method")
         return [None if _is_ours(each) else each.reward for each in graded]
 

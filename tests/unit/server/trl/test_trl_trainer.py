@@ -496,7 +496,7 @@ def test_an_image_that_a_python_grader_asks_for_is_said_not_to_be_used(tag: str 
         "graders": {"pay": pay, "right": GRADER},
         "calculate_output": "pay + right",
     }
-    reward_function(both, notes.append)
+    reward_function(both, notes.append, lambda: True)
     assert [("grader pay" in note, "image_tag 2025-05-08 is not used" in note) for note in notes] == [
         (True, True)
     ] * said
