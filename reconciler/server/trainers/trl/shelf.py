@@ -148,6 +148,8 @@ def publish(checkpoint: Path, place: Path, step: int, card: dict[str, Any]) -> N
     with _alone(place):  # whoever deletes the model's last step now must not take this one with it
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
+        if not (place / _CARD).exists():  # a sweep finds by it whose the part is that one who is killed here leaves
+            _write(place, {**card, "final": None, "removed": []})
     for file in sorted(checkpoint.iterdir()):
         if file.name in _WEIGHTS or (file.name.startswith("model") and ".safetensors" in file.name):
             _link(file, part / file.name)

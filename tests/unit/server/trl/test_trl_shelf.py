@@ -189,6 +189,23 @@ def test_a_sweep_leaves_what_it_does_not_know(made: Shelf, card: str) -> None:
     assert len(steps(made)) == 3
 
 
+def test_what_was_published_in_part_is_swept_away_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "adapter_model.safetensors").write_text("x")
+
+    def killed(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(shelf, "_link", killed)
+    found = Shelf(tmp_path / "models")
+    with pytest.raises(OSError, match="No space"):
+        shelf.publish(checkpoint, found.place(MODEL), 2, {"model": MODEL, "job": "ftjob-x"})
+    assert steps(found) == ["step-2.part"]
+    found.sweep(lambda _: ())
+    assert not found.place(MODEL).exists()
+
+
 def test_one_model_may_be_swept_alone(made: Shelf) -> None:
     for other in ("ft:m:local:y:1", "nobody's", f"{MODEL}x"):
         made.sweep(lambda _: (), other)
