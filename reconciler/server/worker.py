@@ -190,6 +190,7 @@ def training_run(store: Store, job: JobRow) -> TrainingRun:
         state=job.state,
         integrations=document["integrations"],
         metadata=document["metadata"] or {},
+        created_at=document["created_at"],
     )
 
 

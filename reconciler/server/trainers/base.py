@@ -39,7 +39,7 @@ class TrainingRun:
     numbers; ``settings`` holds the method's others (grader, response_format). ``rows`` and ``tokens`` are the
     training file's. ``workdir`` is the job's own directory, kept until the job ends. ``state`` is what the last
     Saved carried, None for a start from the beginning. ``integrations`` are services to be told and
-    ``metadata`` the job's pairs, as the API has them.
+    ``metadata`` the job's pairs, as the API has them; so is ``created_at``, in Unix seconds.
     """
 
     job_id: str
@@ -59,6 +59,7 @@ class TrainingRun:
     state: bytes | None = None
     integrations: Sequence[Mapping[str, Any]] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    created_at: int = 0
 
     @property
     def steps_per_epoch(self) -> int:

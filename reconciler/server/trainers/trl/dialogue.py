@@ -74,21 +74,28 @@ class Dialogue:
         learnt = []
         for number, message in enumerate(messages):
             if message["role"] == "assistant" and message.get("weight") != 0:
-                span = self._span(text, clean[: number + 1], tools)
-                if span is None:
-                    raise Unsupported(
-                        f"{place(number)}: the model's chat template shows this message differently once others "
-                        "follow; give it weight 0, or train one answer a row"
-                    )
-                learnt.append(span)
+                learnt.append(self._span(text, clean[: number + 1], tools, place(number)))
         return text, learnt
 
-    def _span(self, text: str, clean: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]]) -> range | None:
-        """Return where the last of some messages stands in the text of all; None where it is shown differently."""
+    def _span(self, text: str, clean: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], at: str) -> range:
+        """Return where the last of some messages stands in the text of all.
+
+        Raises:
+            Unsupported: it is shown differently there, or never as the model would begin it.
+        """
         before = self._render(clean[:-1], tools, answer=True) if len(clean) > 1 else ""
         whole = self._render(clean, tools)
-        same = text.startswith(whole) and whole.startswith(before)
-        return range(len(before), len(whole.rstrip())) if same else None
+        if not whole.startswith(before):
+            raise Unsupported(
+                f"{at}: the model's chat template begins an answer otherwise than it shows one, maybe by a thought, "
+                "so none can be learnt by it; name another as chat_template in the server's catalogue"
+            )
+        if not text.startswith(whole):
+            raise Unsupported(
+                f"{at}: the model's chat template shows this message differently once others follow; give it weight "
+                "0, or train one answer a row"
+            )
+        return range(len(before), len(whole.rstrip()))
 
     def _render(self, clean: list[dict[str, Any]], tools: Sequence[Mapping[str, Any]], *, answer: bool = False) -> str:
         if tools and "tools" not in self.template:

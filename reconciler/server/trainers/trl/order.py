@@ -36,7 +36,8 @@ class Order(BaseModel):
 
     ``place`` is where what it makes is published, ``parent`` the weights that it starts from where its model is a
     fine-tuned one, ``cache`` where converted base models are kept, ``tracking`` where integrations write that have
-    nowhere to send to, ``track`` what else shows the run, ``state`` what it goes on from.
+    nowhere to send to, ``track`` what else shows the run, ``state`` what it goes on from. ``created_at`` is the job's
+    date, in Unix seconds.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,6 +63,7 @@ class Order(BaseModel):
     integrations: list[dict[str, Any]] = []
     tracking: Path
     track: tuple[Target, ...] = ()
+    created_at: int
 
 
 class Told(BaseModel):

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def _rows(order: Order, tokenizer: Any, note: Callable[[str], None]) -> dict[str
         Failure: a row cannot be trained on here, or the model's template knows nothing of an effort.
     """
     entry, effort = order.entry, order.recipe.reasoning_effort
-    dialogue = Dialogue(tokenizer, entry.chat_template, {EFFORT: effort} if effort else {})
+    today = {"strftime_now": datetime.fromtimestamp(order.created_at, UTC).strftime}  # some templates show the date
+    dialogue = Dialogue(tokenizer, entry.chat_template, today | ({EFFORT: effort} if effort else {}))
     if words := effort_refused(effort, entry, dialogue.template):
         raise Failure("unsupported_parameter", words, f"method.{order.method}.hyperparameters.{EFFORT}")
     reader = Reader(tokenizer, dialogue, entry.context, entry.answer)

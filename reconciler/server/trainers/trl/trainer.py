@@ -369,6 +369,7 @@ class TrlTrainer(Trainer):
             integrations=[dict(each) for each in run.integrations],
             tracking=self._directory / _TRACKING,
             track=self._track,
+            created_at=run.created_at,
         )
 
 

@@ -113,6 +113,16 @@ def test_a_template_that_changes_what_was_said_is_refused_unless_that_is_not_lea
     reader(Forgetful()).supervised(row)
 
 
+def test_a_template_that_begins_answers_with_a_thought_and_shows_none_is_named() -> None:
+    class Thinking(Words):
+        def apply_chat_template(self, messages: Any, *, add_generation_prompt: bool, **options: Any) -> str:
+            shown = super().apply_chat_template(messages, add_generation_prompt=add_generation_prompt, **options)
+            return f"{shown}<think>" if add_generation_prompt else shown
+
+    with pytest.raises(Unsupported, match=r"messages\[1\].*begins an answer.*chat_template"):
+        reader(Thinking()).supervised(said("ask", "one"))
+
+
 def test_a_preference_is_a_prompt_and_two_answers() -> None:
     row: dict[str, Any] = {"input": said("ask"), "preferred_output": [{"role": "assistant", "content": "one"}],
            "non_preferred_output": [{"role": "assistant", "content": "two"}]}  # fmt: skip

@@ -468,6 +468,7 @@ def read_by(trainer: TrlTrainer, directory: Path, tokenizer: Talk) -> None:
         job_id="ftjob-x", model="thinker", output_model="ft:thinker:local::x", method="reinforcement",
         hyperparameters=given, settings={"grader": GRADER}, seed=1, training_file=file, training_sha256="a",
         validation_file=None, validation_sha256="", rows=12, tokens=99, workdir=directory,
+        created_at=1_700_000_000,
     )  # fmt: skip
     entry = trainer._trained("thinker")
     _rows(trainer._order(run, entry, trainer._recipe(run, entry, None), None), tokenizer, lambda _: None)
@@ -477,6 +478,13 @@ def test_effort_reaches_the_template_that_training_reads(trainer: TrlTrainer, tm
     tokenizer = Talk("{{ reasoning_effort }}")
     read_by(trainer, tmp_path, tokenizer)
     assert [options["reasoning_effort"] for options in tokenizer.options] == ["high"]
+
+
+def test_a_template_that_shows_the_date_shows_the_one_of_the_jobs_creation(trainer: TrlTrainer, tmp_path: Path) -> None:
+    """Rows that changed overnight would make other numbers of a job that goes on."""
+    tokenizer = Talk("{{ strftime_now('%d %b %Y') }} {{ reasoning_effort }}")
+    read_by(trainer, tmp_path, tokenizer)
+    assert [options["strftime_now"]("%d %b %Y") for options in tokenizer.options] == ["14 Nov 2023"]
 
 
 def test_effort_fails_the_job_whose_template_turns_out_not_to_read_it(trainer: TrlTrainer, tmp_path: Path) -> None:

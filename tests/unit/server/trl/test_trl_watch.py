@@ -25,7 +25,7 @@ def order(directory: Path) -> Order:
         job_id="ftjob-x", model="tiny", output_model="ft:tiny:local::x", method="supervised", settings={}, seed=1,
         training_file=directory, validation_file=None, workdir=directory, place=directory, parent=None, cache=directory,
         entry=Entry(path="x"), recipe=Recipe(learning_rate=1, epochs=1, batch=1, held=1), state=None, threads=1,
-        card={}, tracking=directory,
+        card={}, tracking=directory, created_at=0,
     )  # fmt: skip
 
 
