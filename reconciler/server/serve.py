@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import os
 import signal
 import socket
@@ -76,6 +77,7 @@ async def serve(  # noqa: PLR0913 - an option each
                 http="h11", ws="none", lifespan="off", log_config=None, access_log=False,
                 timeout_keep_alive=60, timeout_graceful_shutdown=5, date_header=settings.chaos is None,
             )  # fmt: skip
+            logging.getLogger("uvicorn.error").addFilter(_is_fault)
             try:
                 async with telling.of(app.state.context.store):
                     await _Server(config, announce, front.close if front else lambda: None).serve([listener])
@@ -133,6 +135,11 @@ class _Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether it is more than an answer that was cut off as the server ended."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], asyncio.CancelledError)
 
 
 def _listen(host: str, port: int) -> socket.socket:

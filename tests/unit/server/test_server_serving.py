@@ -264,6 +264,24 @@ def test_an_announcement_of_another_server_is_left_alone(tmp_path: Path) -> None
     assert "key" not in repr(mine)
 
 
+@pytest.mark.slow  # it waits for those that are answered
+def test_what_outlasts_the_server_is_cut_off_without_a_trace(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with ServeProcess(tmp_path) as server:
+        url = server.client.base_url
+        assert url.port is not None
+        with socket.create_connection((url.host, url.port)) as asking:
+            head = (
+                "POST /v1/fine_tuning/jobs HTTP/1.1",
+                f"Host: {url.host}",
+                "Content-Length: 9",
+                "Expect: 100-continue",
+            )
+            asking.sendall("\r\n".join([*head, "", ""]).encode())
+            assert asking.recv(100).startswith(b"HTTP/1.1 100 ")  # it waits for the body
+            assert server.end() == 0
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_server_that_goes_leaves_the_announcement_to_the_one_that_was_there_before(tmp_path: Path) -> None:
     with ServeProcess(tmp_path) as first:
         before = find_running(tmp_path)
