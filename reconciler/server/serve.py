@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
 import logging
 import os
@@ -149,8 +150,11 @@ def _listen(host: str, port: int) -> socket.socket:
         # Connections inherit it. asyncio sets it only where a socket names its protocol, and without it every answer,
         # written as head and body, waits 40 ms for the client's acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except (OSError, OverflowError) as error:
-        raise UsageError(f"Cannot serve on {host} port {port}: {error}.", hint="Choose another --port.") from error
+    except OSError as error:
+        taken = error.errno in {errno.EADDRINUSE, errno.EACCES}
+        why = str(error.strerror or error).partition(" (while")[0]  # it names the address again
+        hint = "Choose another --port." if taken else "Choose another --host: an address of this machine."
+        raise UsageError(f"Cannot serve on {host} port {port}: {why}.", hint=hint) from error
     return listener
 
 

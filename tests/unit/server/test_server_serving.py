@@ -25,6 +25,7 @@ from serving import LASTING, SETTINGS, ServeProcess, create, everything, reach, 
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import StoreError, UsageError
 from reconciler.server import jobs
+from reconciler.server.context import Settings
 from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
 from reconciler.server.presence import FILE, Presence
 from reconciler.server.serve import serve as serve_http
@@ -333,8 +334,15 @@ def test_a_name_that_somebody_points_at_this_machine_gets_nothing(tmp_path: Path
 
 
 async def test_a_port_in_use_is_said(tmp_path: Path) -> None:
-    with ServeProcess(tmp_path) as server, pytest.raises(UsageError, match="Cannot serve on"):
+    with ServeProcess(tmp_path) as server, pytest.raises(UsageError, match="Cannot serve on") as caught:
         await serve_http(tmp_path, port=server.client.base_url.port or 0)
+    assert caught.value.hint == "Choose another --port."
+
+
+async def test_an_address_that_is_not_this_machines_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"Cannot serve on 192\.0\.2\.1 port 0: [^(]*$") as caught:
+        await serve_http(tmp_path, host="192.0.2.1", port=0, settings=Settings(api_key="key"))
+    assert "--host" in caught.value.hint
 
 
 async def test_a_trainer_that_is_not_installed_is_said_with_those_that_are(
