@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +50,7 @@ def find(directory: Path, name: str, spec_key: str) -> Provenance:
     """
     if not (directory / DATABASE).is_file():
         raise UsageError(f"{directory} is no directory of a server.", hint="Name the one that it serves: --directory.")
-    with closing(Store(directory)) as store, store.read() as db:
+    with contextlib.closing(Store(directory)) as store, store.read() as db:
         model = name if name.startswith("ft:") else _model_of(db, name, spec_key)
         try:
             made = Shelf(directory.absolute() / "models").find(model)
@@ -103,19 +105,43 @@ def export(directory: Path, what: Provenance, target: Path, wish: Wish, doing: D
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise UsageError(f"{target} is not empty.", hint="Name a new directory: nothing is written over.")
-    part = target.with_name(f"{target.name}.part")
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
-        write(directory, what, part, wish, doing)
-        if target.exists():
-            target.rmdir()
-        part.rename(target)
+        with held(target) as part:
+            write(directory, what, part, wish, doing)
+            if target.exists():
+                target.rmdir()
+            part.rename(target)
     except OSError as error:
         raise StoreError(f"{target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return sorted(target.iterdir())
+
+
+@contextlib.contextmanager
+def held(target: Path) -> Iterator[Path]:
+    """Have an empty directory beside the target, for one export at a time; at the end it is gone, or is the target.
+
+    Raises:
+        UsageError: another export is at work there.
+    """
+    part = target.with_name(f"{target.name}.part")
+    part.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        if sys.platform != "win32":
+            import fcntl  # noqa: PLC0415
+
+            descriptor = os.open(part, os.O_RDONLY)
+            stack.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                hint = "Wait for it, or name another directory."
+                raise UsageError(f"Another export writes {target}.", hint=hint) from error
+            except OSError:
+                pass  # a disk that has no locks
+        stack.callback(shutil.rmtree, part, ignore_errors=True)
+        for left in part.iterdir():  # by one that was killed
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        yield part
 
 
 def write(

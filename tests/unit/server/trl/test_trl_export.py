@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from reconciler.cli.main import run
 from reconciler.errors import UsageError
 from reconciler.server.trainers.trl import shelf
 from reconciler.server.trainers.trl.card import Provenance, card
-from reconciler.server.trainers.trl.export import Wish, export, find, gguf_name
+from reconciler.server.trainers.trl.export import Wish, export, find, gguf_name, held
 from reconciler.server.trainers.trl.faults import failure_of
 from reconciler.server.trainers.trl.gguf import SCRIPT
 from reconciler.server.trainers.trl.shelf import Shelf
@@ -104,6 +105,24 @@ def test_an_export_that_fails_advises_nobody_to_train_again(error: Exception) ->
     assert "job" not in words
     assert "training" not in words
     assert "messages" not in words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no flock")
+def test_two_exports_into_one_directory_do_not_mix(made: str, tmp_path: Path) -> None:
+    what, target = find(tmp_path, made, KEY), tmp_path / "out"
+    with held(target), pytest.raises(UsageError, match="Another export writes") as caught:
+        export(tmp_path, what, target, Wish(), print)
+    assert caught.value.hint
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_what_a_killed_export_left_is_not_mixed_in(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    left = tmp_path / "out.part" / "merged" / "old.safetensors"
+    left.parent.mkdir(parents=True)
+    left.write_text("")
+    with held(target) as part:
+        assert not list(part.iterdir())
 
 
 @pytest.mark.parametrize(
