@@ -15,7 +15,7 @@ from reconciler.report.style import LEVELS, Span
 _MOST_METRICS = 12
 _WORTH_A_CURVE = 4
 _SAID = frozenset({"step", "total_steps"})
-_LOSS = re.compile(r"(full )?(valid\w* )?loss\W*(\d+\.(\d+))")
+_LOSS = re.compile(r"(full )?(valid\w* )?loss\W*?(-?\d+\.(\d+))")
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -79,12 +79,13 @@ def _metrics(event: Event) -> Iterator[Span]:
         return
     known = ((k, measured(v)) for k, v in (event.data or {}).items() if k not in _SAID)
     said = list(_losses(event.message))
-    numbers = [(k, v) for k, v in known if v is not None and not any(k == n and f"{v:.{d}f}" == t for n, t, d in said)]
+    numbers = [(k, v) for k, v in known if v is not None and not any(k == n and round(v, d) == t for n, t, d in said)]
     if numbers:
         yield " ".join(f"{clean(key, 64)}={number(value)}" for key, value in numbers[:_MOST_METRICS]), "calm"
 
 
-def _losses(message: str) -> Iterator[tuple[str, str, int]]:
-    """Yield the losses that a message says: the name of each in an event's data, its text, and its decimals."""
-    for full, valid, text, decimals in _LOSS.findall(message):
-        yield ("full_valid_loss" if full and valid else "valid_loss" if valid else "train_loss"), text, len(decimals)
+def _losses(message: str) -> Iterator[tuple[str, float, int]]:
+    """Yield the losses that a message says: the name of each in an event's data, its value, and its decimals."""
+    for full, valid, value, decimals in _LOSS.findall(message):
+        name = "full_valid_loss" if full and valid else "valid_loss" if valid else "train_loss"
+        yield name, float(value), len(decimals)

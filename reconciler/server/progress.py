@@ -84,7 +84,7 @@ class Ledger:
             if step.step > job.step and (is_reported(step.step, step.total_steps) or step.validated):
                 words = f"Step {step.step}/{step.total_steps}"
                 loss = step.metrics.get("train_loss")
-                words += f": training loss={loss:.4f}" if loss is not None else ""
+                words += f": training loss={loss:z.4f}" if loss is not None else ""
                 data = {"step": step.step, "total_steps": step.total_steps, **step.metrics}
                 jobs.add_event(db, job.seq, words, now=now, data=data)
                 db.execute("UPDATE jobs SET step = ? WHERE seq = ?", (step.step, job.seq))

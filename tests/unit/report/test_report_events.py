@@ -48,6 +48,12 @@ def test_an_event_is_a_line(event: Event, line: str) -> None:
     assert render_event(event, color=False, width=None) == line + "\n"
 
 
+def test_a_loss_that_is_nearly_nothing_is_said_once() -> None:
+    for message in ("loss=-0.0000", "loss=0.0000"):
+        event = Event(id="e", created_at=START, message=message, type="metrics", data={"train_loss": -1e-9})
+        assert render_event(event, color=False, width=None).endswith(f"  {message}\n")
+
+
 @pytest.mark.parametrize(
     ("message", "left"),
     [

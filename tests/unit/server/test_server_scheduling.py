@@ -144,6 +144,13 @@ def test_steps_that_looked_at_the_validation_file_are_shown_however_many_there_a
         assert [each["step"] for each in jobs.metrics(db, job.seq)] == [2, 3, 4]
 
 
+def test_a_loss_of_nearly_nothing_is_said_without_a_sign(store: Store) -> None:
+    ledger, job = at_work(store)
+    ledger.stepped("a", Step(1, 2, {"train_loss": -1e-9}), now=0, finish=None)
+    with store.read() as db:
+        assert jobs.has_event(db, job.seq, "Step 1/2: training loss=0.0000")
+
+
 class Scripted(Trainer):
     """A trainer that does what a test says."""
 
