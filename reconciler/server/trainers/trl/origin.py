@@ -74,11 +74,10 @@ def training_on(made: Made, now: Entry, base: str) -> Entry:
     own = made_of(made)
     whole = not is_adapter(made.directory)
     if whole != (now.tuning == "full"):
-        made_as, back = ("a whole model", "full") if whole else (f"an adapter on {own.source}", "lora or qlora")
-        raise BadChain(
-            f"{made.name} is {made_as}, and the catalogue now says tuning: {now.tuning} for {base}, which cannot go on "
-            f"from that. Say tuning: {back} there again, start from {base}, or export the model and give its merged "
-            "weights a name of their own in the catalogue."
+        made_as, back = ("a whole model", "full") if whole else ("an adapter", "lora or qlora")
+        raise BadChain(  # a client shows 300 characters
+            f"{made.name} is {made_as}, and the catalogue now says tuning: {now.tuning} for {base}. Say tuning: {back} "
+            f"there again, start from {base}, or export the model and give merged a name of its own there."
         )
     return _with(own, now, _TRAINING)
 
