@@ -33,6 +33,7 @@ _SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "
 _PING_EVERY = 1.0
 _WAITS = 5.0
 _KNOCK = 5.0
+_START = "Start one on this machine or join one first: ray start."
 _FREED = 15.0
 _ASKED = "asked"
 """The kind of the first line: when it was said tells the files of a job's attempts apart."""
@@ -73,8 +74,12 @@ class RayExecutor:
                 logging_level="ERROR",
             )
         except (OSError, RuntimeError, ValueError) as error:
-            words = f"There is no Ray cluster at {address}." if address else "Ray cannot be started here."
-            raise UsageError(words, hint=f"{' '.join(str(error).split())[:200]}") from error
+            words, hint = "Ray cannot be started here.", f"{' '.join(str(error).split())[:200]}"
+            if address == "auto":
+                words, hint = "This machine is no node of a Ray cluster.", _START
+            elif address:
+                words = f"There is no Ray cluster at {address}."
+            raise UsageError(words, hint=hint) from error
         has = ray.cluster_resources()
         parts = [f"{has.get(name, 0):.0f} {name}s" for name in ("CPU", "GPU") if has.get(name)]
         place = f"at {address}" if address else "started here"
@@ -167,13 +172,14 @@ def _wish(asked: Resources) -> str:
 def _knock(address: str) -> None:
     """See that somebody listens at HOST:PORT: Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
+    if address == "auto":
         return
+    if not host or not port.isdecimal():
+        raise UsageError(f"{address!a} is no address of a Ray cluster.", hint="Use HOST:PORT, or auto.")
     try:
         socket.create_connection((host, int(port)), _KNOCK).close()
     except (OSError, OverflowError) as error:
-        hint = f"{error}. Start one on this machine or join one first: ray start."
-        raise UsageError(f"There is no Ray cluster at {address}.", hint=hint) from error
+        raise UsageError(f"There is no Ray cluster at {address}.", hint=f"{error}. {_START}") from error
 
 
 class RayProcess:

@@ -334,6 +334,25 @@ def test_an_address_where_no_cluster_is_is_said_at_once(tmp_path: Path, monkeypa
         RayExecutor(tmp_path, f"127.0.0.1:{port}")
 
 
+@pytest.mark.parametrize("address", ["cluster", "10.0.0.1", ":6379", "10.0.0.1:ray"])
+def test_an_address_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    with pytest.raises(UsageError, match="is no address of a Ray cluster") as caught:
+        RayExecutor(tmp_path, address)
+    assert caught.value.hint == "Use HOST:PORT, or auto."
+
+
+def test_a_machine_that_is_in_no_cluster_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def init(*_: object, **__: object) -> None:
+        raise ConnectionError("Please specify the one to connect to by setting `--address` flag")
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
+    with pytest.raises(UsageError, match="This machine is no node of a Ray cluster") as caught:
+        RayExecutor(tmp_path, "auto")
+    assert "ray start" in caught.value.hint
+
+
 @pytest.mark.parametrize("placement", [Placement("ray", gpus="2"), Placement("local", ray_address="127.0.0.1:6379")])
 def test_settings_that_do_not_go_together_are_refused(placement: Placement, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("reconciler.server.trainers.trl.trainer._NEEDED", ())
