@@ -33,6 +33,9 @@ def base_directory(entry: Entry, cache: Path) -> tuple[str, str | None]:
         raise Failure(UNAVAILABLE, f"{error.message} {error.hint}", "model") from error
     if source is None:
         assert entry.hub is not None  # noqa: S101 - the catalogue checks it
+        if Path(entry.hub).is_dir():  # transformers would load it, of whatever commit it is
+            words = f"{Path(entry.hub).absolute()} would be taken for {entry.source}: start the server elsewhere, or "
+            raise Failure(UNAVAILABLE, f"{words}name that directory as path in its catalogue.", "model")
         return entry.hub, entry.revision
     if source.suffix != ".gguf":
         if not (source / "config.json").is_file():

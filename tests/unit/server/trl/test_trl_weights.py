@@ -72,6 +72,15 @@ def test_a_model_that_the_hub_does_not_show_is_a_fault_of_the_catalogue(
     assert "HF_TOKEN" in error.message
 
 
+def test_a_directory_of_a_hubs_name_is_not_taken_for_the_hubs_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "acme" / "tiny").symlink_to(tiny_model(tmp_path_factory), target_is_directory=True)
+    monkeypatch.chdir(tmp_path)
+    assert "acme/tiny" in refused(Entry(hub="acme/tiny", revision=COMMIT), tmp_path).message
+
+
 def test_a_hub_that_fails_may_answer_later(stand: Hub, tmp_path: Path) -> None:
     stand.fault = lambda _method, _path: 503
     with pytest.raises(OSError, match="connect") as caught:
