@@ -14,7 +14,7 @@ from reconciler.server.trainers.answers import AnswerRefused, End, Piece, Questi
 from reconciler.server.trainers.trl.catalogue import Entry
 from reconciler.server.trainers.trl.child import Child
 from reconciler.server.trainers.trl.dialogue import calls_in
-from reconciler.server.trainers.trl.faults import failure_of
+from reconciler.server.trainers.trl.faults import SERVER_ERROR, failure_of
 
 _MODULE = "reconciler.server.trainers.trl.sample"
 _KEPT = 300.0
@@ -158,6 +158,8 @@ class Sampler:
         text = ""
         for said in self._lines(child):
             if said.kind == "refused":
+                if said.code == SERVER_ERROR:  # nobody knows in what state the model is, or its accelerator
+                    self._end()
                 raise AnswerRefused(said.code, said.text, said.param)
             if said.kind == "end":
                 rest, calls = calls_in(text)

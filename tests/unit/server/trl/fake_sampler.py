@@ -1,6 +1,7 @@
 """Stands in for the subprocess that answers: says its question's last message back, word by word.
 
-After the word ``wait`` it waits to be told that nobody reads any more; at ``die`` it ends; ``refuse`` refuses.
+After the word ``wait`` it waits to be told that nobody reads any more; at ``die`` it ends; ``refuse`` refuses, and at
+``break`` the model broke.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ def main() -> None:
         for word in words:
             if word == "die":
                 return
-            if word == "refuse":
-                print(json.dumps({"kind": "refused", "code": "no", "text": "No."}), flush=True)
+            if word in {"refuse", "break"}:
+                code = "no" if word == "refuse" else "server_error"
+                print(json.dumps({"kind": "refused", "code": code, "text": "No."}), flush=True)
                 break
             print(json.dumps({"kind": "piece", "text": f"{word} "}), flush=True)
             if word == "wait" and sys.stdin.readline().strip() == "cancel":

@@ -86,6 +86,17 @@ def test_a_refusal_leaves_the_next_question_alone(sampler: Sampler) -> None:
     assert len(list(ask(sampler, "good day"))) == 3
 
 
+@pytest.mark.parametrize(("word", "stays"), [("refuse", True), ("break", False)])
+def test_a_process_in_which_a_model_broke_answers_no_more(sampler: Sampler, word: str, stays: bool) -> None:
+    """An accelerator's fault stays with the process that had it."""
+    list(ask(sampler, "good day"))
+    child = sampler._child
+    with pytest.raises(AnswerRefused, match="No"):
+        list(ask(sampler, word))
+    assert len(list(ask(sampler, "good day"))) == 3
+    assert (sampler._child is child) == stays
+
+
 def test_a_process_that_died_is_said_and_another_answers_next(sampler: Sampler) -> None:
     with pytest.raises(AnswerRefused, match="ended") as caught:
         list(ask(sampler, "well die"))
