@@ -69,6 +69,8 @@ class Attempt:
         self.killed = starved is not False
         if starved or (self.killed and self._again and self.state == self._order.state):
             return Told(kind="failed", code=faults.MEMORY, message=faults.ENDED_FOR_MEMORY)
+        if code == 0:
+            return "was told to end, and not by this server"
         if code < 0:
             return f"was ended by signal {-code}"
         return f"ended with code {code} ({self._process.last_words()})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -17,7 +18,7 @@ from reconciler.server.trainers.trl.checkpoints import checkpoint, drop_later, n
 from reconciler.server.trainers.trl.child import Loading, Parent
 from reconciler.server.trainers.trl.dialogue import Dialogue
 from reconciler.server.trainers.trl.faults import Failure, failure_of
-from reconciler.server.trainers.trl.order import Order, Said, State, Told, Wishes
+from reconciler.server.trainers.trl.order import STOP, Order, Said, State, Told, Wishes
 from reconciler.server.trainers.trl.rows import Reader, Row, read
 from reconciler.server.trainers.trl.template import EFFORT, effort_refused
 from reconciler.server.trainers.trl.tracking.service import Status
@@ -31,6 +32,7 @@ def main(file: str) -> None:
     parent = Parent()
     said = Said()
     parent.listen(said.hear)
+    signal.signal(signal.SIGTERM, lambda *_: said.hear(STOP))  # whoever shuts a machine down tells all processes
     order = Order.model_validate_json(Path(file).read_bytes())
 
     def tell(told: Told) -> None:

@@ -77,6 +77,22 @@ def test_a_run_that_was_paused_and_killed_has_the_numbers_of_one_that_was_not(
         assert all(each["full_valid_reward_mean"] >= 1 and "valid_loss" not in each for each in saved)
 
 
+def test_a_process_that_is_told_to_end_saves_where_it_is(bench: Bench) -> None:
+    """Who shuts a machine down tells all its processes, not the server alone."""
+    run = bench.run(hyperparameters={"n_epochs": 1, "batch_size": 1})
+    told: list[int] = []
+
+    def end(progress: Progress, _: Control) -> None:
+        if isinstance(progress, Step) and not told:
+            told.append(child_of(run.workdir))
+            os.kill(told[0], signal.SIGTERM)
+
+    found = bench.train(run, end)
+    assert not [each for each in found if isinstance(each, Note) and "signal" in each.message]
+    steps = [each.step for each in found if isinstance(each, Step)]
+    assert steps == list(range(1, 13)), "none is learnt twice"
+
+
 def test_a_checkpoint_that_the_server_counts_on_stays_and_a_lost_one_is_made_again(bench: Bench) -> None:
     run = bench.run(hyperparameters={"n_epochs": 3})
     there: set[str] = set()
