@@ -1,4 +1,8 @@
-"""What holds for every test: none knows that it may itself run in a pipeline, and none is judged by a busy machine."""
+"""What holds for every test.
+
+None knows that it may itself run in a pipeline or in a hook of git's, or what people have set for git, and none is
+judged by a busy machine.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,9 @@ import os
 import pytest
 from hypothesis import settings
 
-for name in [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "ACTIONS_"))]:
+for name in [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "ACTIONS_", "GIT_"))]:
     del os.environ[name]
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")

@@ -247,9 +247,11 @@ def test_without_a_repository_the_specs_are_all_there_is(tmp_path: Path, monkeyp
     specs.rows("one")
     specs.spec("a")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LC_ALL", "C")
     past = specs.past()
     assert [(v.name, v.commit) for v in past.versions] == [("a", None)]
-    assert past.notes == ("no commits: not a git repository (or any of the parent directories): .git",)
+    (note,) = past.notes
+    assert note.startswith("no commits: not a git repository")  # how far git has looked depends on the disk
 
 
 def test_without_a_commit_the_specs_are_all_there_is(specs: Specs) -> None:
