@@ -22,7 +22,7 @@ _LONGEST_MS = 200
 _IGNORED = frozenset({".git", ".reconciler"})
 
 Places = frozenset[tuple[str, int]]
-"""What is watched: paths with their inodes, since a directory that is made anew is another one."""
+"""What is watched: paths with their inodes, since what takes the place of a file or directory is another one."""
 
 
 class Notice:
@@ -41,16 +41,15 @@ class Notice:
         self._armed: Places = frozenset()
 
     async def arm(self) -> None:
-        """Watch the paths there are now; where these are others than before, what happened meanwhile is unknown."""
+        """Watch the paths there are now; where these are others than before, what happened until then is unknown."""
         places = _places(self._paths())
         if places == self._armed:
             return
-        again = bool(self._armed)
         await self.close()
         self._armed = places
         self._task = asyncio.create_task(self._watch([path for path, _ in places])) if places else None
-        if again:
-            self._changed()
+        await asyncio.sleep(0)  # with its first step it watches
+        self._changed()
 
     async def close(self) -> None:
         """Watch nothing more."""
@@ -62,9 +61,11 @@ class Notice:
 
     async def _watch(self, paths: list[str]) -> None:
         try:
-            async for _ in awatch(
+            async for changes in awatch(
                 *paths, watch_filter=_concerns, debounce=_LONGEST_MS, step=_STEP_MS, ignore_permission_denied=True
             ):
+                if any(change is Change.deleted and path in paths for change, path in changes):
+                    self._armed = frozenset()  # what is there by now is not watched, even if it has the same inode
                 self._changed()
         except (OSError, RuntimeError) as error:  # too many watches, no such file system call
             log.warning("The file system cannot be watched: %s", error)
