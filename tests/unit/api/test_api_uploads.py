@@ -287,13 +287,17 @@ async def test_a_refused_part_ends_it(root: Path) -> None:
 
 async def test_at_most_so_many_parts_are_on_their_way(root: Path) -> None:
     now, most = 0, 0
-    inner = UploadServer()
+    inner, together = UploadServer(), asyncio.Event()
 
     async def handler(request: httpx.Request) -> httpx.Response:
         nonlocal now, most
         now += 1
         most = max(most, now)
-        await asyncio.sleep(0.01)
+        if now == CUT.at_once:
+            together.set()
+        if request.url.path.endswith("/parts"):
+            await asyncio.wait_for(together.wait(), 30)
+        await asyncio.sleep(0.01)  # for others to come, if they may
         now -= 1
         return inner(request)
 

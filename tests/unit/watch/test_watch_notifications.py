@@ -205,7 +205,7 @@ def message(title: str, event: Event = Event.SUCCEEDED) -> Message:
 async def sent(delivery: Delivery, count: int) -> None:
     for n in range(count):
         delivery.put(message(str(n)))
-    await delivery.close(5)
+    await delivery.close(30)
 
 
 async def test_messages_are_sent_one_by_one_and_again_until_they_are_taken() -> None:
@@ -213,7 +213,7 @@ async def test_messages_are_sent_one_by_one_and_again_until_they_are_taken() -> 
     delivery = place.delivery()
     for n in range(3):
         delivery.put(message(str(n)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await place.arrived.wait()
     assert [title for title, _ in place.mails] == ["0", "1", "2"]
     assert place.tried == 6
@@ -238,7 +238,7 @@ async def test_the_end_sends_what_waits_once_and_waits_no_longer() -> None:
 
     hanging = Delivery(never, window=0, taken=lambda _: None, failed=lambda _: None)
     hanging.put(message("0"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await hanging.close(0.01)
 
 
@@ -270,7 +270,9 @@ def heard(
         )
         for look in looks:
             notifier.hear(look)
-            await asyncio.sleep(0.05)
+            async with asyncio.timeout(30):
+                while any(delivery._queue for delivery in notifier._deliveries):  # noqa: ASYNC110 - it tells nobody
+                    await asyncio.sleep(0.001)
         await notifier.close()
 
     def hide(text: str) -> str:
