@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, expect, sync_playwright
+from ports import kept_port
 from program import chat, environment
+from recording import PATIENCE
 
 _NAMES = ("chromium-headless-shell", "chromium", "google-chrome")
-_PATIENCE = 30_000
-"""Milliseconds: a machine that does much else at once is slow."""
 _REPORT = """addEventListener("securitypolicyviolation", (e) => console.error(`violated: ${e.violatedDirective}`))"""
 _UNREACHABLE = re.compile(r"net::ERR_|status of (401|502)")
 
@@ -51,30 +51,35 @@ class Seen:
 
     page: Page
     origin: str
-    wrong: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    may_be_unreachable: bool = False
+
+    @property
+    def wrong(self) -> list[str]:
+        return [each for each in self.said if not (self.may_be_unreachable and _UNREACHABLE.search(each))]
 
     def listen(self) -> None:
         self.page.add_init_script(_REPORT)
         self.page.on("console", self._said)
-        self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
+        self.page.on("pageerror", lambda error: self.said.append(f"error: {error}"))
         self.page.on("dialog", self._alarmed)
         self.page.on("request", lambda request: self._asked(request.url))
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.wrong.append(f"{message.type}: {message.text} {message.location['url']}")
+            self.said.append(f"{message.type}: {message.text} {message.location['url']}")
 
     def _alarmed(self, dialog: Dialog) -> None:
-        self.wrong.append(f"dialog: {dialog.message}")
+        self.said.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
     def _asked(self, url: str) -> None:
         if not url.startswith(self.origin + "/"):
-            self.wrong.append(f"request: {url}")
+            self.said.append(f"request: {url}")
 
     def expect_unreachable(self) -> None:
-        """Take back what a browser says of a server that was away, or asked for a login."""
-        self.wrong = [each for each in self.wrong if not _UNREACHABLE.search(each)]
+        """Take nothing amiss that a browser says, now or later, of a server that was away or asked for a login."""
+        self.may_be_unreachable = True
 
     def width(self) -> int:
         """Return the width that would have to be scrolled, in pixels."""
@@ -87,8 +92,8 @@ def looking(browser: Browser, url: str, *, width: int = 1440, height: int = 900,
     """Open a window of its own, and insist at the end that nothing went wrong in it."""
     scheme: Any = "dark" if dark else "light"
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
-    context.set_default_timeout(_PATIENCE)
-    expect.set_options(timeout=_PATIENCE)
+    context.set_default_timeout(1000 * PATIENCE)
+    expect.set_options(timeout=1000 * PATIENCE)
     parts = urlsplit(url)
     seen = Seen(context.new_page(), f"{parts.scheme}://{parts.netloc}")
     seen.listen()
@@ -108,9 +113,10 @@ class Served:
     """A server with its dashboard, in a process of its own."""
 
     directory: Path
+    port: int
     arguments: tuple[str, ...] = ()
-    port: int = 0
     key: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     said: str = ""
 
@@ -121,19 +127,20 @@ class Served:
     @property
     def http(self) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key}"} if self.key else {}
-        return httpx.Client(base_url=f"http://127.0.0.1:{self.port}/v1", headers=headers, trust_env=False)
+        url = f"http://127.0.0.1:{self.port}/v1"
+        return httpx.Client(base_url=url, headers=headers, timeout=PATIENCE, trust_env=False)
 
     def start(self) -> None:
         command = [sys.executable, "-m", "reconciler", "serve", "--ui", "--directory", str(self.directory)]
-        env = environment(**({"RECONCILER_API_KEY": self.key} if self.key else {}))
+        env = environment(**self.env, **({"RECONCILER_API_KEY": self.key} if self.key else {}))
         self.process = subprocess.Popen(
             [*command, "--port", str(self.port), *self.arguments], env=env, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline() + self.process.stdout.readline()
-        self.port = int(re.findall(r":(\d+)/ui/", self.said)[0])
+        assert f":{self.port}/ui/" in self.said
 
-    def stop(self, timeout: float = 15) -> int:
+    def stop(self, timeout: float = PATIENCE) -> int:
         assert self.process is not None
         process, self.process = self.process, None
         process.send_signal(signal.SIGTERM)
@@ -154,12 +161,13 @@ class Served:
 
 
 @contextmanager
-def serving(directory: Path, *arguments: str, key: str | None = None) -> Iterator[Served]:
+def serving(directory: Path, *arguments: str, key: str | None = None, **env: str) -> Iterator[Served]:
     """Serve a directory until the block ends."""
-    served = Served(directory, arguments, key=key)
-    served.start()
-    try:
-        yield served
-    finally:
-        if served.process is not None:
-            served.stop()
+    with kept_port() as port:
+        served = Served(directory, port, arguments, key, env)
+        served.start()
+        try:
+            yield served
+        finally:
+            if served.process is not None:
+                served.stop()

@@ -23,7 +23,7 @@ LONG: dict[str, Any] = {
     "training_file": "data/long.jsonl",
     "hyperparameters": {"n_epochs": 50},
 }
-"""A job that outlasts its test: minutes."""
+"""A job that outlasts its test: minutes on the embedded server, and on a test's own for ever."""
 _OURS = ("OPENAI_", "RECONCILER_", "AZURE_", "COVERAGE_", "PYTEST_")
 _ALSO = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES", "TERM", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from patient import Patient
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reconciler.server.app import create_app
@@ -20,8 +21,9 @@ from reconciler.server.chaos.rules import Chaos
 from reconciler.server.context import Settings
 from reconciler.server.engine import Engine
 from reconciler.server.store import Store
-from reconciler.server.trainers.simulated import SimulatedTrainer
 
+PATIENCE = 120.0
+"""Seconds for what normally takes moments: on a busy machine they are long."""
 _SILENT = b"x-observer"
 Fault = Callable[[str, str], str | None]
 """Given method and path: None, ``lose`` (do it, then drop the answer) or ``refuse`` (503, nothing done)."""
@@ -58,11 +60,15 @@ async def _drop(_: Message) -> None:
 
 @dataclass
 class Recording:
-    """A server that tests look into. ``url`` is its base URL."""
+    """A server that tests look into. ``url`` is its base URL.
+
+    Its jobs of ``simulated-slow`` end only after ``release``; ``trainer.may_end`` can be another rule.
+    """
 
     url: str
     recorder: Recorder
     http: httpx.Client
+    trainer: Patient
 
     @property
     def changes(self) -> list[str]:
@@ -75,6 +81,10 @@ class Recording:
 
     def forget(self) -> None:
         self.recorder.requests.clear()
+
+    def release(self) -> None:
+        """Let every job end once it is through."""
+        self.trainer.may_end = lambda _: True
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return all jobs, oldest first."""
@@ -89,7 +99,7 @@ class Recording:
 
     def until(self, name: str, *statuses: str) -> None:
         """Wait until the newest job of a spec has one of these statuses."""
-        within(30, lambda: (self.statuses(name) or [""])[-1] in statuses)
+        within(PATIENCE, lambda: (self.statuses(name) or [""])[-1] in statuses)
 
 
 def all_jobs(http: httpx.Client) -> list[dict[str, Any]]:
@@ -139,7 +149,8 @@ def recording(
 ) -> Iterator[Recording]:
     """Serve a directory until the block ends. ``around`` may put a layer of its own over the application."""
     store = Store(directory)
-    engine = Engine(store, SimulatedTrainer(speed=speed), concurrency=concurrency)
+    trainer = Patient(speed=speed)
+    engine = Engine(store, trainer, concurrency=concurrency)
     recorder = Recorder(around(create_app(store, engine, Settings(api_key=key, chaos=chaos))))
     config = uvicorn.Config(
         recorder, http="h11", ws="none", lifespan="off", log_config=None, access_log=False, date_header=chaos is None
@@ -152,8 +163,8 @@ def recording(
     url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
     try:
         with observer(url, key) as http:
-            within(20, lambda: server.started)
-            yield Recording(url, recorder, http)
+            within(PATIENCE, lambda: server.started)
+            yield Recording(url, recorder, http, trainer)
     finally:
         server.should_exit = True
         thread.join(20)

@@ -14,7 +14,7 @@ import pytest
 import ryaml
 from fault_table import DOCUMENT, ROWS, Row, document, slug
 from program import KEY, LONG, OWNER, Repo, Result, end
-from recording import observer, recording, within
+from recording import PATIENCE, Recording, recording, within
 
 from reconciler.cli.main import run
 from reconciler.server.chaos.rules import Chaos, ChaosFile
@@ -37,11 +37,11 @@ def rules_of(row: Row) -> Chaos:
 class Scene:
     """A server that can misbehave, and a repository whose specs are reconciled with it."""
 
-    def __init__(self, root: Path, url: str, lag: float, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, root: Path, server: Recording, lag: float, capsys: pytest.CaptureFixture[str]) -> None:
         self.store = root / "server"
-        self.url = url
+        self._server = server
         self._capsys = capsys
-        settings = f"servers: {{chaos: {{base_url: '{url}', lag: {lag}, key_env: CHAOS_KEY}}}}\nserver: chaos\n"
+        settings = f"servers: {{chaos: {{base_url: '{server.url}', lag: {lag}, key_env: CHAOS_KEY}}}}\nserver: chaos\n"
         self.repo = Repo.make(root / "repo", None, settings)
 
     def command(self, *arguments: str) -> Result:
@@ -63,23 +63,28 @@ class Scene:
 
     def rest(self) -> None:
         """Wait until no short job is under way."""
-        within(30, lambda: not [j for j in self.ours() if j["status"] in UNFINISHED and j["model"] != "simulated-slow"])
+
+        def is_under_way(job: dict[str, Any]) -> bool:
+            return job["status"] in UNFINISHED and job["model"] != "simulated-slow"
+
+        within(PATIENCE, lambda: not any(map(is_under_way, self.ours())))
 
     def begin(self, start: str) -> None:
         """Bring about what a row begins with, while nothing goes wrong."""
         match start:
             case "four":
                 self.made("old", matrix={"seed": [1, 2, 3]})
-                within(5, lambda: time.time() > self.ours()[-1]["created_at"] + 1)  # so that an order shows
+                within(PATIENCE, lambda: time.time() > self.ours()[-1]["created_at"] + 1)  # so that an order shows
                 self.made("older", seed=4)
                 self.rest()
             case "pause" | "resume":
                 job = LONG if start == "pause" else LONG | {"hyperparameters": {"n_epochs": 6}}
                 self.made("new", **job)
-                within(30, lambda: self.statuses() == ["running"])
+                within(PATIENCE, lambda: self.statuses() == ["running"])
                 self.repo.spec("new", state="paused", **job)
                 if start == "resume":
                     self.made("new", state="paused", **job)
+                    self._server.release()
                     self.repo.spec("new", **job)
                 return
             case "foreign":
@@ -93,11 +98,11 @@ class Scene:
         assert applied.code == 0, applied.said
 
     def a_foreign_job(self) -> None:
-        with observer(self.url) as http:
-            upload = {"file": ("foreign.jsonl", (self.repo.root / "specs/data/long.jsonl").read_bytes())}
-            file = http.post("/files", data={"purpose": "fine-tune"}, files=upload).raise_for_status().json()
-            body = {"model": "simulated-slow", "training_file": file["id"], "metadata": {"reconciler.name": "new"}}
-            http.post("/fine_tuning/jobs", json=body).raise_for_status()
+        http = self._server.http
+        upload = {"file": ("foreign.jsonl", (self.repo.root / "specs/data/long.jsonl").read_bytes())}
+        file = http.post("/files", data={"purpose": "fine-tune"}, files=upload).raise_for_status().json()
+        body = {"model": "simulated-slow", "training_file": file["id"], "metadata": {"reconciler.name": "new"}}
+        http.post("/fine_tuning/jobs", json=body).raise_for_status()
 
     def converge(self, row: Row) -> None:
         """Run once more without faults, and insist that all is as it should be."""
@@ -122,7 +127,7 @@ def test_a_fault_has_the_outcome_that_the_table_promises(
 ) -> None:
     chaos = rules_of(row)
     with recording(tmp_path / "server", speed=20, chaos=chaos) as server:
-        scene = Scene(tmp_path, server.url, row.lag, capsys)
+        scene = Scene(tmp_path, server, row.lag, capsys)
         scene.begin(row.start)
         chaos.on = True
         approved = ["--auto-approve"] if row.command.startswith("apply") else []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from browser import Served, chromium, looking, serving
+from patient import elsewhere
 from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.slow
@@ -31,8 +31,9 @@ def served(tmp_path: Path) -> Iterator[Served]:
         yield served
 
 
-def test_a_running_job_is_followed_to_its_end_without_a_reload(served: Served, browser: Browser) -> None:
-    with looking(browser, served.url) as seen:
+def test_a_running_job_is_followed_to_its_end_without_a_reload(tmp_path: Path, browser: Browser) -> None:
+    trainer = elsewhere(tmp_path, "told")
+    with serving(tmp_path / "state", **trainer) as served, looking(browser, served.url) as seen:
         page = seen.page
         expect(page.get_by_text("No jobs yet.")).to_be_visible()
         page.evaluate("window.same = true")
@@ -42,6 +43,8 @@ def test_a_running_job_is_followed_to_its_end_without_a_reload(served: Served, b
         row.click()
         expect(page.get_by_role("heading", level=1)).to_have_text("triage")
         expect(page.locator(".chart canvas")).to_have_count(2)
+        expect(page.locator(".head .status")).to_have_text("running")
+        (served.directory / "may-end").touch()
         expect(page.locator(".head .status")).to_have_text("succeeded")
         expect(page.get_by_role("log")).to_contain_text("The job has successfully completed")
         expect(page.locator(".points tbody tr")).to_have_count(3)
@@ -80,7 +83,7 @@ def test_jobs_are_found_by_filters_and_keys(served: Served, browser: Browser) ->
         page.keyboard.type("tri")
         expect(rows).to_have_count(1)
         expect(page.locator(".count")).to_have_text("1 job matches")
-        assert "text=tri" in page.url
+        expect(page).to_have_url(re.compile("text=tri"))
         page.reload()
         expect(rows).to_have_count(1)
         page.keyboard.press("Escape")
@@ -88,6 +91,7 @@ def test_jobs_are_found_by_filters_and_keys(served: Served, browser: Browser) ->
         page.get_by_role("button", name="running").click()
         expect(page.get_by_role("button", name="running")).to_have_attribute("aria-pressed", "true")
         page.keyboard.press("Escape")
+        expect(rows).to_have_count(3)
 
         for key in ("j", "j", "j", "k"):
             page.keyboard.press(key)
@@ -173,7 +177,7 @@ def test_a_server_that_was_away_is_found_again(served: Served, browser: Browser)
 
 def test_open_pages_do_not_keep_the_server_from_stopping(served: Served) -> None:
     with httpx.Client(trust_env=False) as http, http.stream("GET", f"{served.url}data/stream") as stream:
-        assert next(stream.iter_lines()) == "retry: 2000"
-        began = time.monotonic()
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 2000"
         assert served.stop() == 0
-        assert time.monotonic() - began < 4
+        list(lines)  # to its end: where the server has to cut it off, after some seconds, this is an error

@@ -12,9 +12,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ports import kept_port
 from program import KEY, ROOT, Repo, Result, end
-from recording import observer, recording, within
-from test_kills import answers, free_port
+from recording import PATIENCE, observer, recording, within
+from test_kills import answers
 
 EXAMPLES = sorted(path.parent.name for path in ROOT.glob("examples/*/README.md"))
 REAL = "open-weights"
@@ -61,7 +62,7 @@ class Shell:
         process = self.repo.start(*arguments)
         self._stack.callback(end, process)
         http = self._stack.enter_context(observer(f"http://127.0.0.1:{self._port}"))
-        within(30, lambda: process.poll() is not None or answers(http))
+        within(PATIENCE, lambda: process.poll() is not None or answers(http))
 
     def _python(self, arguments: list[str]) -> Result:
         command, env = [sys.executable, *arguments], self.repo.environment()
@@ -88,7 +89,7 @@ def test_an_example_runs_as_its_readme_says(tmp_path: Path, example: str) -> Non
     with ExitStack() as stack:
         hosted = stack.enter_context(recording(tmp_path / "hosted", key=KEY))
         names_a_host = "api.openai.com" in (ROOT / "examples" / example / "reconciler.yaml").read_text()
-        port = int(hosted.url.split(":")[2].removesuffix("/v1")) if names_a_host else free_port()
+        port = int(hosted.url.split(":")[2].removesuffix("/v1")) if names_a_host else stack.enter_context(kept_port())
         copy = localized(example, tmp_path, port)
         shell = Shell(tmp_path, port, stack)
         for line in console(copy / "README.md"):

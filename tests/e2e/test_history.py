@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from program import Repo, chat
-from recording import Recording, recording, within
+from recording import PATIENCE, Recording, recording, within
 
 _GIT = {
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -99,7 +99,8 @@ class Page(HTMLParser):
 
 def next_second() -> None:
     """Wait until the clock shows another second: times of jobs know no less, and jobs are told apart by them."""
-    time.sleep(1 - time.time() % 1)
+    second = int(time.time())
+    within(PATIENCE, lambda: int(time.time()) > second)
 
 
 def test_every_attempt_is_joined_with_its_commit_and_its_data(repo: Repo, server: Recording, tmp_path: Path) -> None:
@@ -235,7 +236,7 @@ def test_another_owners_model_is_traced_and_said_to_be_theirs(tmp_path: Path, re
 
 
 def wait_for(server: Recording, job_id: str) -> None:
-    within(30, lambda: server.http.get(f"/fine_tuning/jobs/{job_id}").json()["status"] == "succeeded")
+    within(PATIENCE, lambda: server.http.get(f"/fine_tuning/jobs/{job_id}").json()["status"] == "succeeded")
 
 
 def test_names_that_nobody_knows_are_refused(repo: Repo, server: Recording, tmp_path: Path) -> None:

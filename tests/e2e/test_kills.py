@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,8 +13,9 @@ from pathlib import Path
 import httpx
 import ledger
 import pytest
+from ports import kept_port
 from program import Repo, chat, end
-from recording import observer, within
+from recording import PATIENCE, observer, within
 
 SPECS = ("base", "chained", "long", "twin-1", "twin-2")
 
@@ -75,7 +75,7 @@ def serving(repo: Repo, port: int) -> Iterator[subprocess.Popen[str]]:
     process = repo.start("serve", "--port", str(port), "--directory", "lab", "--speed", "2")
     try:
         with observer(f"http://127.0.0.1:{port}") as http:
-            within(30, lambda: process.poll() is not None or answers(http))
+            within(PATIENCE, lambda: process.poll() is not None or answers(http))
         assert process.poll() is None, end(process)
         yield process
     finally:
@@ -89,15 +89,15 @@ def answers(http: httpx.Client) -> bool:
         return False
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@pytest.fixture
+def port() -> Iterator[int]:
+    with kept_port() as port:
+        yield port
 
 
 @pytest.mark.parametrize("seed", seeds(4))
-def test_a_server_killed_under_apply_buys_nothing_twice(tmp_path: Path, seed: int) -> None:
+def test_a_server_killed_under_apply_buys_nothing_twice(tmp_path: Path, port: int, seed: int) -> None:
     repo = several_specs(tmp_path / "repo", "lab")
-    port = free_port()
     text = (repo.root / "reconciler.yaml").read_text()
     repo.write("reconciler.yaml", text.replace("127.0.0.1:1/", f"127.0.0.1:{port}/"))
     chance = random.Random(seed)
@@ -112,5 +112,5 @@ def test_a_server_killed_under_apply_buys_nothing_twice(tmp_path: Path, seed: in
         repo.check(end(process))
         repo.run("apply", "--auto-approve", "--wait")
         server.send_signal(signal.SIGTERM)
-        assert server.wait(timeout=20) == 0
+        assert server.wait(timeout=PATIENCE) == 0
     check_bought_once(repo.root / "lab")

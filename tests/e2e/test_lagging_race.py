@@ -45,7 +45,7 @@ async def _yes(_: Plan) -> bool:
 async def lagging(directory: Path) -> AsyncIterator[tuple[Any, Chaos]]:
     chaos = ChaosFile.model_validate(ryaml.loads(RULES)).begin(time.time())  # type: ignore[attr-defined]
     settings = Settings(chaos=chaos)
-    async with running_app(directory, concurrency=1, speed=1.0, trainer="simulated", settings=settings) as app:
+    async with running_app(directory, concurrency=1, speed=0.1, trainer="simulated", settings=settings) as app:
         yield app, chaos
 
 

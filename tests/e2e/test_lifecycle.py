@@ -47,10 +47,11 @@ def test_an_edit_creates_the_successor_then_cancels_the_old_job(repo: Repo, serv
 
 
 def test_replace_wait_lets_the_old_job_end_first(repo: Repo, server: Recording) -> None:
-    repo.spec("a", replace="wait", model="simulated-slow", hyperparameters={"n_epochs": 2})
+    repo.spec("a", replace="wait", model="simulated-slow")
     repo.apply()
     repo.spec("a", replace="wait")
     assert repo.plan("--detailed-exitcode").actions() == {"a": "wait"}
+    server.release()
     repo.apply("--wait")
     assert server.statuses("a") == ["succeeded", "succeeded"]
 
@@ -67,7 +68,7 @@ def test_protect_forbids_cancel_and_replacement(repo: Repo, server: Recording) -
     assert "protect" in plan.reason("a")
     repo.apply()
     assert len(server.jobs()) == 1
-    assert server.jobs()[0]["status"] in {"queued", "running"}
+    assert server.jobs()[0]["status"] != "cancelled"
 
 
 def test_paused_and_running_again(repo: Repo, server: Recording) -> None:

@@ -14,8 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from ports import kept_port
 from program import LONG, ROOT, Repo
-from recording import Recording, recording, within
+from recording import PATIENCE, Recording, recording, within
 from test_watch import Watching, watching
 
 from reconciler.cli.main import run
@@ -43,7 +44,7 @@ class Inbox:
 
     def until(self, *titles: str) -> None:
         with contextlib.suppress(AssertionError):
-            within(30, lambda: len(self.mails) >= len(titles))
+            within(PATIENCE, lambda: len(self.mails) >= len(titles))
         assert self.titles == sorted(titles)
 
 
@@ -176,9 +177,7 @@ def test_a_digest_is_one_message_and_is_sent_at_the_end(
 @pytest.mark.slow
 def test_addresses_that_take_nothing_hold_up_nothing(make: Callable[..., Repo], server: Recording, post: Inbox) -> None:
     post.status = 500
-    with socket.create_server(("127.0.0.1", 0)) as silent, socket.create_server(("127.0.0.1", 0)) as closed:
-        dead = closed.getsockname()[1]
-        closed.close()
+    with socket.create_server(("127.0.0.1", 0)) as silent, kept_port() as dead:
         repo = make(f"json://127.0.0.1:{dead}/{TOKEN}, json://127.0.0.1:{silent.getsockname()[1]}/{TOKEN}\n{post.url}")
         repo.spec("a")
         with watching(repo, "--auto-approve", form="json") as watch:
@@ -242,4 +241,4 @@ def test_the_desktop_is_notified(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url, settings, RECONCILER_NOTIFY="desktop", PATH=path)
     repo.spec("a")
     with watching(repo, "--auto-approve"):
-        within(30, lambda: shown.exists() and shown.read_text().endswith("--\n-a\n&lt;b&gt;a&lt;/b&gt;\n"))
+        within(PATIENCE, lambda: shown.exists() and shown.read_text().endswith("--\n-a\n&lt;b&gt;a&lt;/b&gt;\n"))

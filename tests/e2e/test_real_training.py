@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from ports import kept_port
 from program import Repo
 from test_examples import REAL, Shell, console, localized
-from test_kills import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,10 +31,10 @@ def numbers(repo: Repo, name: str, metric: str) -> list[float]:
 
 
 def test_the_example_trains_and_its_model_answers_what_the_base_does_not(tmp_path: Path) -> None:
-    port = free_port()
-    copy = localized(REAL, tmp_path, port)
-    commit = Repo(copy).commit()
     with ExitStack() as stack:
+        port = stack.enter_context(kept_port())
+        copy = localized(REAL, tmp_path, port)
+        commit = Repo(copy).commit()
         shell = Shell(tmp_path, port, stack, timeout=600)
         said = {line: done for line in console(copy / "README.md") if (done := shell.type(line))}
     assert "3 done" in said["reconciler apply --auto-approve --wait"].out

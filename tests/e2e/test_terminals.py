@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patient import elsewhere
 from program import LONG, Repo
 from recording import Recording, recording
 
@@ -63,7 +64,7 @@ def test_with_json_the_plan_is_shown_before_it_is_asked_about(repo: Repo, server
 def test_anything_but_yes_changes_nothing(repo: Repo, server: Recording, answer: str, code: int) -> None:
     with screen(repo, "apply") as terminal:
         terminal.until(QUESTION)
-        time.sleep(0.5)  # a key pressed between the question and the reading of the answer waits for the next one
+        terminal.until_it_waits()
         terminal.type(answer)
         assert terminal.end() == code
     assert server.changes == []
@@ -98,7 +99,7 @@ def test_interrupting_the_wait_leaves_the_jobs_running(repo: Repo, server: Recor
 
 
 def test_interrupting_the_embedded_server_loses_nothing(tmp_path: Path) -> None:
-    repo = Repo.make(tmp_path / "local", "local")
+    repo = Repo.make(tmp_path / "local", "local", **elsewhere(tmp_path, "told"))
     repo.spec("a", model="simulated-slow", hyperparameters={"n_epochs": 3})
     with screen(repo, "apply", "--auto-approve", "--wait") as terminal:
         terminal.until("running")
@@ -106,6 +107,7 @@ def test_interrupting_the_embedded_server_loses_nothing(tmp_path: Path) -> None:
         assert terminal.end() == 130
     rows = repo.jobs()
     assert rows["a"]["status"] == "running"
+    repo.write(".reconciler/may-end", "")
     repo.apply("--wait")
     assert repo.jobs()["a"]["status"] == "succeeded"
     assert repo.jobs()["a"]["job_id"] == rows["a"]["job_id"]
@@ -133,9 +135,11 @@ def test_a_pipe_gets_plain_lines_of_any_length(repo: Repo) -> None:
     assert max(map(len, done.out.splitlines())) > 80
 
 
-def test_waiting_at_a_terminal_shows_step_and_loss(repo: Repo) -> None:
+def test_waiting_at_a_terminal_shows_step_and_loss(repo: Repo, server: Recording) -> None:
     repo.spec("a", model="simulated-slow", hyperparameters={"n_epochs": 5})
     with screen(repo, "apply", "--auto-approve", "--wait", columns=120) as terminal:
+        terminal.until("/60")
+        server.release()
         assert terminal.end() == 0
     assert "loss" in terminal.text
     assert re.search(r"\d+/60", terminal.text)

@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from browser import chromium, looking
 from playwright.sync_api import Browser, expect
 from program import LONG, Repo
-from recording import Recording, recording
+from recording import Recording, observer, recording
 from test_watch import Watching, watching
 
 slow = pytest.mark.slow
@@ -122,7 +121,7 @@ def test_only_jobs_of_ours_are_shown_and_a_watch_that_observes_edits_nothing(tmp
     repo.apply()
     body = {"model": "gpt-4.1-nano", "training_file": server.by_name("a")[0]["training_file"]}
     theirs = server.http.post("/fine_tuning/jobs", json=body).json()["id"]
-    with watching(repo, "--ui", "--listen", "0", "--observe") as watch, httpx.Client(trust_env=False) as http:
+    with watching(repo, "--ui", "--listen", "0", "--observe") as watch, observer("") as http:
         url = f"{address(watch)}data/"
         assert [job["name"] for job in http.get(f"{url}jobs").json()["jobs"]] == ["a"]
         assert http.get(f"{url}jobs?text=none").json()["jobs"] == []

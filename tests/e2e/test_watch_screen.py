@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from program import LONG, Repo
-from recording import Recording, recording, within
+from recording import PATIENCE, Recording, recording, within
 
 if sys.platform == "win32":
     pytest.skip("there are no pseudo-terminals here", allow_module_level=True)
@@ -60,7 +60,7 @@ class Picture:
             return all(word in shown for word in words)
 
         try:
-            within(40, all_there)
+            within(PATIENCE, all_there)
         except AssertionError:
             raise AssertionError(f"{words} are not shown:\n{self}") from None
 
@@ -77,6 +77,7 @@ def test_a_run_is_approved_and_followed_to_its_end(repo: Repo, server: Recording
         assert server.changes == []
         terminal.type("y")
         shown.until("● running", "/48", "created first")
+        server.release()
         shown.until("✓ succeeded")
         terminal.type("q")
         assert terminal.end() == 0
@@ -120,13 +121,12 @@ def test_the_terminal_is_as_it_was_afterwards(repo: Repo, key: str) -> None:
     repo.spec("a", state="paused")
     with screen(repo, "watch") as terminal:
         shown = Picture(terminal)
-        before = terminal.settings()
         shown.until("last look")
-        assert before[3] & termios.ECHO
+        assert terminal.before[3] & termios.ECHO
         assert not terminal.settings()[3] & termios.ECHO
         terminal.type(key)
-        assert terminal.end(closes=False) == 0
-        assert terminal.settings() == before
+        assert terminal.end() == 0
+        assert terminal.settings() == terminal.before
     for mode in ("1049", "25h", "1000l", "1006l", "2004l"):
         assert mode in terminal.text
     assert terminal.text.rindex("\x1b[?1049l") > terminal.text.rindex("\x1b[?1049h")
