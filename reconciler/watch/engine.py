@@ -205,9 +205,12 @@ class Watch:
                     await self._soon.wait()
             except TimeoutError:
                 break
-            if not self._stirred or await self._source.changed():
+            if not self._stirred:
                 break
-            self._soon.clear()
+            self._soon.clear()  # before the files are compared: what comes meanwhile counts
+            self._stirred = False
+            if await self._source.changed():
+                break
         self.resting = False
 
     # A tick
