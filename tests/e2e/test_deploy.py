@@ -74,21 +74,26 @@ def test_the_training_container_has_four_bits_where_it_is_built_for_cuda(index: 
     assert ("qlora" in done.stdout.strip().split(",")) == has
 
 
-def test_the_recipe_for_slurm_gives_the_key_to_the_server_alone(tmp_path: Path) -> None:
+def test_the_recipe_for_slurm_gives_the_key_to_the_server_alone_and_rays_token_to_all(tmp_path: Path) -> None:
     guide = (ROOT / "docs" / "ray.md").read_text(encoding="utf-8")
     found = re.search(r"^```bash\n(#!/bin/bash\n#SBATCH.*?)^```$", guide, re.MULTILINE | re.DOTALL)
     assert found is not None
     log = tmp_path / "log"
     for name in ("ray", "srun", "reconciler"):
-        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name}, $RECONCILER_API_KEY, $*" >> {log}\n')
+        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name}, $RECONCILER_API_KEY, $RAY_AUTH_MODE, $*" >> {log}\n')
         (tmp_path / name).chmod(0o755)
     (tmp_path / "reconciler.key").write_text("sesame\n")
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path), "SLURM_NNODES": "2"}
     script = found[1].replace("source /shared/venv/bin/activate\n", "") + "wait\n"
     subprocess.run(["bash", "-c", script], env=environment, check=True, timeout=60)
-    said = {name: (key, words) for name, key, words in (line.split(", ", 2) for line in log.read_text().splitlines())}
-    assert {name: key for name, (key, _) in said.items()} == {"ray": "", "srun": "", "reconciler": "sesame"}
-    words = shlex.split(said["reconciler"][1])
+    said = [line.split(", ", 3) for line in log.read_text().splitlines()]
+    assert {(name, key, mode) for name, key, mode, _ in said} == {
+        ("ray", "", "token"),
+        ("srun", "", "token"),
+        ("reconciler", "sesame", "token"),
+    }
+    assert said[0][3] == "get-auth-token --generate"
+    words = shlex.split(next(words for name, *_, words in said if name == "reconciler"))
     command = cli.get_command(click.Context(cli), words[0])
     assert command is not None
     assert command.make_context(words[0], words[1:]).params["host"] == "0.0.0.0"

@@ -33,6 +33,7 @@ _SHARED = (PYTHON_VARIABLE, URL_VARIABLE, "OMP_NUM_THREADS", "HF_HUB_OFFLINE", "
 _PING_EVERY = 1.0
 _WAITS = 5.0
 _KNOCK = 5.0
+_ALIKE = "RAY_AUTH_MODE, its token and Ray's version have to be the same here as on its nodes."
 _START = "Start one on this machine or join one first: ray start."
 _FREED = 15.0
 _ASKED = "asked"
@@ -73,13 +74,8 @@ class RayExecutor:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-        except (OSError, RuntimeError, ValueError) as error:
-            words, hint = "Ray cannot be started here.", f"{' '.join(str(error).split())[:200]}"
-            if address == "auto":
-                words, hint = "This machine is no node of a Ray cluster.", _START
-            elif address:
-                words = f"There is no Ray cluster at {address}."
-            raise UsageError(words, hint=hint) from error
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise _not_joined(address, error) from error
         has = ray.cluster_resources()
         parts = [f"{has.get(name, 0):.0f} {name}s" for name in ("CPU", "GPU") if has.get(name)]
         place = f"at {address}" if address else "started here"
@@ -167,6 +163,15 @@ def _wish(asked: Resources) -> str:
     """Say what a job asks for."""
     each = f"cpus {asked.cpus}, gpus {asked.gpus:g}" + ("" if asked.memory is None else f", memory {asked.memory:g}")
     return each if asked.workers == 1 else f"{asked.workers} workers, each with {each}"
+
+
+def _not_joined(address: str | None, error: Exception) -> UsageError:
+    why = " ".join(str(error).split()).partition(". ")[0][:200]
+    if address is None:
+        return UsageError("Ray cannot be started here.", hint=f"{why}.")
+    if address == "auto" and isinstance(error, ConnectionError):
+        return UsageError("This machine is no node of a Ray cluster.", hint=_START)
+    return UsageError(f"The Ray cluster at {address} cannot be joined.", hint=f"{why}. {_ALIKE}")
 
 
 def _knock(address: str) -> None:

@@ -342,15 +342,32 @@ def test_an_address_that_is_none_is_said(tmp_path: Path, monkeypatch: pytest.Mon
     assert caught.value.hint == "Use HOST:PORT, or auto."
 
 
-def test_a_machine_that_is_in_no_cluster_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("address", "error", "words", "hint"),
+    [
+        (
+            "auto",
+            ConnectionError("Set the `--address` flag."),
+            "This machine is no node of a Ray",
+            "join one first: ray",
+        ),
+        ("auto", RayError("No token was found. See Ray's pages."), "cluster at auto cannot be joined", "No token was"),
+        (None, RayError("No room. See Ray's pages."), "Ray cannot be started here", "No room."),
+    ],
+)
+def test_a_cluster_that_cannot_be_joined_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str | None, error: Exception, words: str, hint: str
+) -> None:
     def init(*_: object, **__: object) -> None:
-        raise ConnectionError("Please specify the one to connect to by setting `--address` flag")
+        raise error
 
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
-    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init))
-    with pytest.raises(UsageError, match="This machine is no node of a Ray cluster") as caught:
-        RayExecutor(tmp_path, "auto")
-    assert "ray start" in caught.value.hint
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, exceptions=SimpleNamespace(RayError=RayError)))
+    with pytest.raises(UsageError, match=words) as caught:
+        RayExecutor(tmp_path, address)
+    assert hint in caught.value.hint
+    assert ("RAY_AUTH_MODE" in caught.value.hint) == ("cannot be joined" in words)
+    assert "pages" not in caught.value.hint
 
 
 @pytest.mark.parametrize("placement", [Placement("ray", gpus="2"), Placement("local", ray_address="127.0.0.1:6379")])
