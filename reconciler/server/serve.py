@@ -20,7 +20,7 @@ import uvicorn
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import UsageError
 from reconciler.server.context import Settings
-from reconciler.server.local import DEFAULT_CONCURRENCY, find_running, is_running, running_app
+from reconciler.server.local import DEFAULT_CONCURRENCY, is_running, running_app
 from reconciler.server.presence import Presence
 from reconciler.server.store import Store
 from reconciler.server.webhooks import Deliverer, Endpoint, connection
@@ -64,7 +64,7 @@ async def serve(  # noqa: PLR0913 - an option each
             directory, concurrency=concurrency, speed=speed, trainer=trainer, settings=settings
         ) as app:
             presence = Presence(_url(listener), os.getpid(), settings.instance, settings.api_key)
-            before = await asyncio.to_thread(find_running, directory)
+            before = Presence.read(directory)
 
             def announce() -> None:
                 presence.write(directory)
@@ -83,8 +83,16 @@ async def serve(  # noqa: PLR0913 - an option each
                 async with telling.of(app.state.context.store):
                     await _Server(config, announce, front.close if front else lambda: None).serve([listener])
             finally:
-                if presence.remove(directory) and before is not None and is_running(before):
-                    before.write(directory)
+                _take_back(presence, directory, before)
+
+
+def _take_back(presence: Presence, directory: Path, before: Presence | None) -> None:
+    """Take the announcement back, and leave that of the server from before, where it runs still.
+
+    One of this address does not, and asking there would be to wait for ourselves.
+    """
+    if presence.remove(directory) and before is not None and before.url != presence.url and is_running(before):
+        before.write(directory)
 
 
 class _Telling:

@@ -25,6 +25,7 @@ from serving import LASTING, SETTINGS, ServeProcess, create, everything, reach, 
 from reconciler.api.loopback import is_loopback
 from reconciler.errors import StoreError, UsageError
 from reconciler.server import jobs
+from reconciler.server import serve as serve_module
 from reconciler.server.context import Settings
 from reconciler.server.local import IN_PROCESS_URL, find_running, open_local
 from reconciler.server.presence import FILE, Presence
@@ -292,6 +293,17 @@ def test_a_server_that_goes_leaves_the_announcement_to_the_one_that_was_there_be
         assert find_running(tmp_path) == before
         first.end()
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_server_does_not_ask_itself_for_one_that_was_there_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Presence] = []
+    monkeypatch.setattr(serve_module, "is_running", asked.append)
+    mine = Presence("http://127.0.0.1:1/v1", 1, "mine")
+    mine.write(tmp_path)
+    serve_module._take_back(mine, tmp_path, Presence(mine.url, 2, "killed"))
+    assert (asked, (tmp_path / FILE).exists()) == ([], False)
 
 
 def test_a_server_that_is_gone_is_not_announced_again(tmp_path: Path) -> None:
