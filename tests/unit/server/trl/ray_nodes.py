@@ -13,7 +13,8 @@ SMALL = {"object_store_memory": 80 * 1024**2}
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as scratch:
+    # Ray has sockets there, whose paths the system wants to be short.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as scratch:
         run(scratch)
 
 
@@ -29,9 +30,10 @@ def run(scratch: str) -> None:
     print(cluster.address, flush=True)
     for line in sys.stdin:
         if line.strip() == "add":
-            nodes.append(cluster.add_node(num_cpus=1, **SMALL))
+            nodes.append(cluster.add_node(wait=False, num_cpus=1, **SMALL))
         else:
             cluster.remove_node(nodes.pop(0), allow_graceful=False)
+        cluster.wait_for_nodes(timeout=300)  # a node that the cluster does not know to be lost may still get actors
         print("done", flush=True)
     cluster.shutdown()
 

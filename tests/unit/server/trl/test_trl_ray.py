@@ -8,22 +8,23 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from openai.types.fine_tuning import FineTuningJob
+from serving import wait
 from test_trl_serving import Served, method, write_catalogue
 from tiny import needs_engine, tiny_model
-from training import Bench, child_of, last_state, numbers
+from training import HELD_UP, HOLDING, Bench, child_of, hold, last_state, let_go, numbers
 
-from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained
+from reconciler.server.trainers.base import Control, Note, Progress, Step, Trained
 from reconciler.server.trainers.trl.cluster import RayExecutor
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.timeout(900),
     needs_engine,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs Ray: pip install -e '.[ray]'"),
 ]
@@ -35,8 +36,9 @@ class Nodes:
 
     def __init__(self) -> None:
         program = str(Path(__file__).with_name("ray_nodes.py"))
+        environment = {**os.environ, "PYTHONPATH": HOLDING}
         self._process = subprocess.Popen(
-            [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         self.address = self._line()
 
@@ -57,7 +59,7 @@ class Nodes:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(60)
+        self._process.wait(300)
         self._process.stdout.close()
 
 
@@ -102,26 +104,23 @@ def unbroken(directory: Path, model: Path) -> str:
         return results(server, server.finish(server.create(method=LONG)))
 
 
-def has_checkpoint(server: Served, job: FineTuningJob) -> bool:
-    return bool(server.client.fine_tuning.jobs.checkpoints.list(job.id).data)
-
-
 def test_a_job_whose_server_is_killed_as_it_waits_and_then_its_node_goes_on_on_another(
     nodes: Nodes, model: Path, tmp_path: Path
 ) -> None:
     with serving(tmp_path / "ray", model, "--executor", "ray", "--ray-address", nodes.address) as server:
+        hold(server.directory, 31)
         job = server.create(method=LONG)
-        server.reach(job, lambda job: (tmp_path / "ray" / "work" / job.id / "told.jsonl").exists())
-        time.sleep(0.5)  # by now its actor waits for a place
+        server.reach(job, lambda job: any("Waits for a place" in words for words in server.events(job)))
         server.end(signal.SIGKILL)
         server.start()
         nodes.say("add")
-        server.reach(job, lambda job: has_checkpoint(server, job))
+        server.reach_hold(job)
         nodes.say("kill")
+        wait(lambda: not processes(server.directory / "work" / job.id), 120)
+        let_go(server.directory)
         nodes.say("add")
         job = server.finish(job)
-        events = [event.message for event in server.client.fine_tuning.jobs.list_events(job.id, limit=100)]
-        assert "The training process was ended by signal 9; it goes on from the last checkpoint." in events
+        assert "The training process was ended by signal 9; it goes on from the last checkpoint." in server.events(job)
         broken = results(server, job)
     assert broken == unbroken(tmp_path / "here", model)
     assert len(broken.splitlines()) == 61
@@ -130,20 +129,21 @@ def test_a_job_whose_server_is_killed_as_it_waits_and_then_its_node_goes_on_on_a
 def test_a_server_that_was_killed_finds_its_job_still_training(nodes: Nodes, model: Path, tmp_path: Path) -> None:
     nodes.say("add")
     with serving(tmp_path / "ray", model, "--executor", "ray", "--ray-address", nodes.address) as server:
-        job = server.create(method=method(n_epochs=50, batch_size=1))
-        server.reach(job, lambda job: has_checkpoint(server, job))
-        process = child_of(tmp_path / "ray" / "work" / job.id)
+        hold(server.directory, 20)
+        job = server.create(method=LONG)
+        server.reach_hold(job)
+        process = child_of(server.directory / "work" / job.id)
         server.end(signal.SIGKILL)
         server.start()
-        assert child_of(tmp_path / "ray" / "work" / job.id) == process
+        assert child_of(server.directory / "work" / job.id) == process
         client = server.client.fine_tuning.jobs
         client.pause(job.id)
         server.reach(job, lambda job: str(job.status) == "paused")
+        hold(server.directory, 40)
         client.resume(job.id)
         server.reach(job, lambda job: job.status == "running")
         client.cancel(job.id)
-        events = [event.message for event in client.list_events(job.id, limit=100)]
-        assert not [words for words in events if "goes on from the last checkpoint" in words]
+        assert not [words for words in server.events(job) if "goes on from the last checkpoint" in words]
 
 
 class Workshop:
@@ -168,18 +168,15 @@ class Workshop:
         """No place in the cluster is asked for or taken, and no process is left."""
         import ray  # noqa: PLC0415
 
-        held: object = None
-        for _ in range(300):
+        def held() -> object:
             groups = {each["state"] for each in ray.util.placement_group_table().values()}
-            held = groups - {"REMOVED"}, spreading(self.bench.directory)
-            if held == (set(), []):
-                return
-            time.sleep(0.1)
-        raise AssertionError(held)
+            return groups - {"REMOVED"} or processes(self.bench.directory)
+
+        wait(lambda: not held(), 300)
 
 
-def spreading(directory: Path) -> list[str]:
-    """The processes that start a job's workers."""
+def processes(directory: Path) -> list[str]:
+    """The processes that train, or start a job's workers, by what they were told of a directory."""
     words = map(words_of, Path("/proc").glob("[0-9]*"))
     return [str(each) for each in words if any(os.fsencode(directory) in word for word in each)]
 
@@ -226,15 +223,17 @@ def test_a_job_of_two_workers_that_waits_for_a_place_leaves_nothing_once_it_is_c
 def test_a_job_of_two_workers_outlives_a_node_and_its_server(workshop: Workshop, nodes: Nodes) -> None:
     nodes.say("add")
     run = workshop.bench.run(hyperparameters={"n_epochs": 20})
+    hold(workshop.bench.directory, 4)
     happened: list[str] = []
 
     def look(progress: Progress, control: Control) -> None:
-        if isinstance(progress, Saved) and not happened:
+        if progress == HELD_UP:
             happened.append("a node is lost")
             nodes.say("kill")
             nodes.say("add")
         elif isinstance(progress, Note) and progress.message.endswith("it goes on from the last checkpoint."):
             happened.append("all start again")
+            let_go(workshop.bench.directory)
         elif isinstance(progress, Step) and len(happened) == 2:
             happened.append("the server ends")
             control.leave()

@@ -20,12 +20,12 @@ from hub import TOKEN, hub
 from openai.types.fine_tuning import FineTuningJob
 from pydantic import BaseModel
 from tiny import needs_engine, tiny_model
-from training import rows
+from training import HELD_UP, HOLDING, hold, let_go, rows
 
 from reconciler.server.trainers.trl.dialogue import DEFAULT_TEMPLATE
 from reconciler.server.trainers.trl.shelf import slug
 
-pytestmark = [pytest.mark.slow, needs_engine]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_engine]
 CONVERTER = Path(__file__).with_name("fake_converter.py")
 CATALOGUE = """
 models:
@@ -51,7 +51,7 @@ class Served:
     def start(self) -> None:
         command = [sys.executable, "-m", "reconciler", "serve", "--trainer", "trl", "--port", "0"]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
-        environment = {**kept, "OMP_NUM_THREADS": "1", "HOME": str(self.directory)}
+        environment = {**kept, "OMP_NUM_THREADS": "1", "HOME": str(self.directory), "PYTHONPATH": HOLDING}
         self._process = subprocess.Popen(
             [*command, "--directory", str(self.directory), *self.options],
             stdout=subprocess.PIPE,
@@ -66,7 +66,7 @@ class Served:
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
         if self._process.poll() is None:
             self._process.send_signal(number)
-        self._process.wait(30)
+        self._process.wait(120)
         assert self._process.stdout is not None
         self._process.stdout.close()
 
@@ -75,7 +75,7 @@ class Served:
         file = self.client.files.create(file=("train.jsonl", io.BytesIO(text.encode())), purpose="fine-tune")
         return self.client.fine_tuning.jobs.create(**{"model": "tiny", "training_file": file.id, "seed": 1, **body})
 
-    def reach(self, job: FineTuningJob, look: Callable[[FineTuningJob], bool], seconds: float = 120) -> FineTuningJob:
+    def reach(self, job: FineTuningJob, look: Callable[[FineTuningJob], bool], seconds: float = 600) -> FineTuningJob:
         deadline = time.monotonic() + seconds
         while not look(job := self.client.fine_tuning.jobs.retrieve(job.id)):
             assert job.status in {"validating_files", "queued", "running", "paused"}, job.error
@@ -85,6 +85,13 @@ class Served:
 
     def finish(self, job: FineTuningJob) -> FineTuningJob:
         return self.reach(job, lambda job: job.status == "succeeded")
+
+    def events(self, job: FineTuningJob) -> list[str]:
+        return [event.message for event in self.client.fine_tuning.jobs.list_events(job.id, limit=100)]
+
+    def reach_hold(self, job: FineTuningJob) -> None:
+        """Wait until a job's training is held."""
+        self.reach(job, lambda job: HELD_UP.message in self.events(job))
 
 
 def write_catalogue(directory: Path, model: Path) -> None:
@@ -107,9 +114,11 @@ def method(**given: Any) -> Any:
 
 
 def test_a_job_outlives_its_server_and_what_it_made_is_used(served: Served) -> None:
+    hold(served.directory, 15)
     job = served.create(count=40, method=method(n_epochs=50, batch_size=4))
-    served.reach(job, lambda job: bool(served.client.fine_tuning.jobs.checkpoints.list(job.id).data))
+    served.reach_hold(job)
     served.end(signal.SIGKILL)
+    let_go(served.directory)
     served.start()
     job = served.finish(job)
     assert job.trained_tokens
@@ -200,7 +209,11 @@ def published(served: Served, model: str, merged: Path) -> str:
 def test_what_was_trained_answers_as_it_was_taught(served: Served) -> None:
     wandb: Any = {"type": "wandb", "wandb": {"project": "p", "entity": "acme", "name": "n", "tags": ["a", "b"]}}
     teach = method(n_epochs=8, batch_size=4, learning_rate_multiplier=1.0)
-    job = served.finish(served.create(method=teach, integrations=[wandb]))
+    hold(served.directory, 1)
+    job = served.create(method=teach, integrations=[wandb])
+    served.reach(job, lambda job: any("Weights & Biases" in words for words in served.events(job)))
+    let_go(served.directory)
+    job = served.finish(job)
     assert job.integrations
     assert job.integrations[0].wandb.model_dump()["run_id"] == job.id
     # Without a key the run is on the server's disk, under the job's id.

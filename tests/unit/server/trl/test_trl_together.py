@@ -17,7 +17,7 @@ from reconciler.api.types import MethodType
 from reconciler.server.trainers.trl.catalogue import Lora
 from reconciler.server.trainers.trl.shelf import Shelf, step_directory
 
-pytestmark = [pytest.mark.slow, needs_engine]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_engine]
 PROGRAM = str(Path(__file__).with_name("together.py"))
 FULL: Mapping[str, MethodType] = {"full-dpo": "dpo", "full": "supervised"}
 HELD = {"grader": GRADER, "response_format": {"type": "json_object"}}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from serving import wait
 
 from reconciler.server.trainers.trl.tracking import tracker as tracking
 from reconciler.server.trainers.trl.tracking.mlflow import Mlflow
@@ -124,9 +124,7 @@ def followed(service: Flaky) -> list[str]:
     notes: list[str] = []
     tracker = Tracker([service], notes.append)
     tracker.show(1, {"train_loss": 1.0})
-    deadline = time.monotonic() + 10
-    while not (service.steps or any("not follow" in note for note in notes)) and time.monotonic() < deadline:
-        time.sleep(0.001)
+    wait(lambda: service.steps or any("not follow" in note for note in notes))
     for step in range(2, 6):
         tracker.show(step, {"train_loss": 1.0})
     tracker.finish("killed")
@@ -159,6 +157,8 @@ def test_a_service_that_hangs_is_left_behind_and_the_others_are_told(monkeypatch
     gate = threading.Event()
 
     class Hangs(Flaky):
+        title = "Another"
+
         def begin(self) -> str:
             gate.wait()
             return ""
@@ -168,9 +168,10 @@ def test_a_service_that_hangs_is_left_behind_and_the_others_are_told(monkeypatch
     tracker = Tracker([Hangs(), well], notes.append)
     tracker.show(1, {"train_loss": 1.0})
     tracker.finish("finished")
+    assert "Another does not have all of this run: it took too long." in notes
+    wait(lambda: well.ended == "finished")
+    assert "It shows this run." in notes
     gate.set()
-    assert well.ended == "finished"
-    assert notes == ["It shows this run.", "It does not have all of this run: it took too long."]
 
 
 def test_a_service_that_was_away_is_not_waited_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:

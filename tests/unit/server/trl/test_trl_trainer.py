@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from reconciler.server.lifecycle import resolve, unresolved
 from reconciler.server.trainers import base
 from reconciler.server.trainers.answers import AnswerRefused, Question
 from reconciler.server.trainers.base import Control, JobRefused, Note, Progress, Saved, Step, Trained, TrainingFailed
-from reconciler.server.trainers.trl import oom
+from reconciler.server.trainers.trl import attempt, oom
 from reconciler.server.trainers.trl import trainer as trl
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Resources
 from reconciler.server.trainers.trl.devices import GIB, Device
@@ -235,7 +236,8 @@ def test_asked_to_stop_before_it_began_it_is_ended_at_once(trainer: TrlTrainer, 
 def test_a_run_that_is_dropped_is_told_so_and_ended_before_long(
     trainer: TrlTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lasts: bool
 ) -> None:
-    monkeypatch.setattr("reconciler.server.trainers.trl.attempt._DROPPED", 0.5)
+    seconds = [0.0]
+    monkeypatch.setattr(attempt, "time", SimpleNamespace(monotonic=lambda: seconds[-1]))
     step = {"kind": "step", "step": 1, "total": 4}
     run, control = Run(trainer, tmp_path, [[BEGAN, step, "hear", "hear", *["wait"] * lasts]]), Control()
     found = []
@@ -243,8 +245,10 @@ def test_a_run_that_is_dropped_is_told_so_and_ended_before_long(
         found.append(progress)
         if isinstance(progress, Step):
             control.stop()
-        elif isinstance(progress, Note):  # what is paused may be cancelled then
+        elif progress == Note("stop"):  # what is paused may be cancelled then
             control.drop()
+        elif lasts:
+            seconds.append(attempt._DROPPED + 1)
     assert found[1:] == [Note("stop"), Note("drop")]
 
 

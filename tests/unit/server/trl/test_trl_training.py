@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,32 @@ from typing import Any
 
 import pytest
 from tiny import needs_engine, tiny_model
-from training import HELD, METHODS, Bench, child_of, last_state, numbers, rows, write
+from training import (
+    HELD,
+    HELD_UP,
+    HOLDING,
+    METHODS,
+    Bench,
+    child_of,
+    hold,
+    last_state,
+    let_go,
+    numbers,
+    rows,
+    write,
+)
 
 from reconciler.api.types import MethodType
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, Trained, TrainingFailed
 from reconciler.server.trainers.trl.catalogue import Lora
 
-pytestmark = [pytest.mark.slow, needs_engine]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs_engine]
 
 
 @pytest.fixture
 def tiny(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("PYTHONPATH", HOLDING)
     return tiny_model(tmp_path_factory)
 
 
@@ -47,19 +60,19 @@ def test_a_run_that_was_paused_and_killed_has_the_numbers_of_one_that_was_not(
     broken = bench.run(method, "broken", **more)
 
     def pause(progress: Progress, control: Control) -> None:
-        if isinstance(progress, Step) and progress.step == 1:
+        if progress == HELD_UP:
             control.stop()
 
+    hold(tmp_path, 1)
     first = bench.train(broken, pause)
     kept = last_state(first)
 
-    killed: list[int] = []
-
     def kill(progress: Progress, _: Control) -> None:
-        if isinstance(progress, Saved) and not killed:
-            killed.append(child_of(broken.workdir))
-            os.kill(killed[0], signal.SIGKILL)
+        if progress == HELD_UP:
+            os.kill(child_of(broken.workdir), signal.SIGKILL)
+            let_go(tmp_path)
 
+    hold(tmp_path, 4)
     second = bench.train(replace(broken, state=kept), kill)
     assert any(isinstance(each, Note) and "signal 9" in each.message for each in second)
     assert numbers(first) | numbers(second) == numbers(whole)
@@ -99,7 +112,7 @@ def test_a_checkpoint_that_the_server_counts_on_stays_and_a_lost_one_is_made_aga
 
     def hold_up(progress: Progress, _: Control) -> None:
         """A server that has not recorded the first checkpoint when the last one is made."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while isinstance(progress, Saved) and not {"checkpoint-3", "checkpoint-9"} <= there:
             assert time.monotonic() < deadline, there
             there.update(path.parent.name for path in (run.workdir / "run").glob("checkpoint-*/reconciler.json"))
@@ -120,18 +133,20 @@ def test_a_checkpoint_that_the_server_counts_on_stays_and_a_lost_one_is_made_aga
 
 def test_a_run_that_is_dropped_in_validation_ends_at_once_and_saves_nothing(bench: Bench) -> None:
     run = bench.run(hyperparameters={"n_epochs": 1})
-    valid = write(bench.directory / "long.jsonl", rows("supervised", 4000))
+    valid = write(bench.directory / "long.jsonl", rows("supervised", 40))
 
     def drop(progress: Progress, control: Control) -> None:
-        if isinstance(progress, Step) and progress.step == 2:
-            threading.Timer(1.0, control.drop).start()  # the third step is done, and looks at the validation file
+        if progress == HELD_UP:
+            control.drop()
 
+    hold(bench.directory, 3, "on_prediction_step")
     found = bench.train(replace(run, validation_file=valid), drop)
-    assert [type(each) for each in found] == [Step, Step]
+    assert [type(each) for each in found] == [Step, Step, Note]
     assert not list((run.workdir / "run").glob("checkpoint-*"))
 
 
 def test_learning_shows_in_the_loss_and_epochs_make_checkpoints(bench: Bench) -> None:
+    hold(bench.directory, 14, kept=12)
     found = bench.train(bench.run(hyperparameters={"n_epochs": 5, "learning_rate_multiplier": 1.0}))
     steps = numbers(found)
     assert steps[15]["train_loss"] < 0.5 * steps[1]["train_loss"]

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from reconciler.api.types import MethodType
 from reconciler.server.graders.grading import Graders
 from reconciler.server.lifecycle import resolve, unresolved
-from reconciler.server.trainers.base import Control, Progress, Saved, Step, TrainingRun
+from reconciler.server.trainers.base import Control, Note, Progress, Saved, Step, TrainingRun
 from reconciler.server.trainers.trl.catalogue import Catalogue, Entry, Lora, Rates
 from reconciler.server.trainers.trl.devices import find_devices
 from reconciler.server.trainers.trl.executor import LocalExecutor
@@ -165,6 +167,24 @@ def last_state(progress: list[Progress]) -> bytes:
     return [each for each in progress if isinstance(each, Saved)][-1].state
 
 
+HOLDING = str(Path(__file__).with_name("held"))
+"""What processes that train have to have in their PYTHONPATH, so that they can be held."""
+HELD_UP = Note("held")
+"""What a run says once it is held, and then nothing more until it is let go."""
+
+
+def hold(directory: Path, step: int, hook: str = "on_step_begin", **until: int) -> None:
+    """Have the runs of a server's directory wait where they are said to in ``held/sitecustomize.py``."""
+    written = directory / "hold.part"
+    written.write_text(json.dumps({"hook": hook, "step": step, **until}))
+    written.replace(directory / "hold.json")
+
+
+def let_go(directory: Path) -> None:
+    """Have no run of a server's directory wait."""
+    (directory / "hold.json").unlink()
+
+
 def child_of(directory: Path) -> int:
     """Find the training subprocess by its order, which lies in a directory of this test's own."""
     for place in Path("/proc").glob("[0-9]*"):
@@ -175,3 +195,11 @@ def child_of(directory: Path) -> int:
         if os.fsencode(directory / "order.json") in words:
             return int(place.name)
     raise AssertionError("no training subprocess runs")
+
+
+@contextmanager
+def nobody() -> Iterator[str]:
+    """Give an address where nobody listens, nor will while the block lasts: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
