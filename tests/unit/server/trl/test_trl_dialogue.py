@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from reconciler.server.trainers.trl.dialogue import (
     plain,
     tools_of,
 )
-from reconciler.server.trainers.trl.rows import IGNORED, Reader
+from reconciler.server.trainers.trl.rows import IGNORED, Reader, read
 
 TOOL = {"type": "function", "function": {"name": "add", "parameters": {}}}
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
@@ -94,6 +95,16 @@ def test_a_long_row_loses_its_end_and_is_counted() -> None:
     short = reader(context=26)
     ids = short.supervised(said("ask", "a long answer"))["input_ids"]
     assert (len(ids), short.cut) == (26, 1)
+
+
+def test_a_file_is_held_in_four_bytes_a_token(tmp_path: Path) -> None:
+    """Lists of numbers take ten times as much: a large file would not fit beside the model."""
+    file = tmp_path / "train.jsonl"
+    file.write_text(json.dumps(said("hello", "yes")))
+    (row,) = read(file, "training_file", reader().supervised)
+    assert {name: (held.itemsize, held.tolist()) for name, held in row.items()} == {
+        name: (4, numbers) for name, numbers in reader().supervised(said("hello", "yes")).items()
+    }
 
 
 @pytest.mark.parametrize("words", [("a question that fills the whole of it", "one"), ("ask", "")])
