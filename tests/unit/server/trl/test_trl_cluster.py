@@ -10,7 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from training import nobody, order_of
+from ports import kept_port
+from training import order_of
 
 from reconciler.errors import MissingExtra, UsageError
 from reconciler.server.trainers.base import Placement, TrainerOptions
@@ -327,8 +328,8 @@ def test_without_ray_the_command_that_installs_it_is_said(tmp_path: Path, monkey
 
 def test_an_address_where_no_cluster_is_is_said_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
-    with nobody() as address, pytest.raises(UsageError, match=f"no Ray cluster at {address}"):
-        RayExecutor(tmp_path, address)
+    with kept_port() as port, pytest.raises(UsageError, match=f"no Ray cluster at 127.0.0.1:{port}"):
+        RayExecutor(tmp_path, f"127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("address", ["cluster", "10.0.0.1", ":6379", "10.0.0.1:ray"])

@@ -57,7 +57,7 @@ class Runs:
 
     def wait(self) -> None:
         for rank, process in enumerate(self._processes):
-            assert process.wait(240) == 0, (self._directory / f"{rank}.log").read_text()[-3000:]
+            assert process.wait(800) == 0, (self._directory / f"{rank}.log").read_text()[-3000:]
 
     def told(self, name: str, kind: str) -> dict[int, Any]:
         file = self._directory / "work" / name / "told.jsonl"

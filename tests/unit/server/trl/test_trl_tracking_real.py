@@ -18,8 +18,9 @@ from typing import Any
 
 import httpx
 import pytest
+from ports import kept_port
 from tiny import needs_engine, tiny_model
-from training import HOLDING, Bench, hold, let_go, nobody, numbers
+from training import HOLDING, Bench, hold, let_go, numbers
 
 from reconciler.server.trainers.base import Control, Note, Progress, Saved, Trained, TrainingRun
 from reconciler.server.trainers.trl.tracking.settings import MlflowTarget, parse
@@ -60,31 +61,24 @@ def tracked(bench: Bench, *words: str) -> TrainingRun:
 class MlflowServer:
     """A real server, asked over HTTP."""
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, directory: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self._log = directory / "mlflow.log"
-        self._start()
-
-    def _start(self) -> None:
-        with nobody() as address:
-            self.url = f"http://{address}"
-        place = ["--backend-store-uri", f"sqlite:///{self._directory}/server.db", "--port", address.rpartition(":")[2]]
+        place = ["--backend-store-uri", f"sqlite:///{directory}/server.db", "--port", str(port)]
         own = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-        with self._log.open("a") as log:
+        with self._log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *place, "--workers", "1"], cwd=self._directory,
-                env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True,
+                [sys.executable, "-m", "mlflow", "server", *place, "--workers", "1"],
+                cwd=directory, env={**os.environ, **own}, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
     def wait(self) -> None:
         deadline = time.monotonic() + 600
         while True:
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health").status_code == 200 and self._process.poll() is None:
+                if httpx.get(f"{self.url}/health").status_code == 200:
                     return
-            if self._process.poll() is not None:
-                assert "address already in use" in self._log.read_text(), self._log.read_text()
-                self._start()  # somebody was quicker to take its port
+            assert self._process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.2)
 
@@ -121,9 +115,10 @@ class MlflowServer:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[MlflowServer]:
-    found = MlflowServer(tmp_path)
-    yield found
-    found.end()
+    with kept_port() as port:
+        found = MlflowServer(tmp_path, port)
+        yield found
+        found.end()
 
 
 READ = """
@@ -173,13 +168,13 @@ def test_a_run_that_is_stopped_and_goes_on_is_one_run_with_the_jobs_numbers(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", PASSWORD)
-    with nobody() as address:
-        run = tracked(bench, f"mlflow=http://{address}", "tensorboard")
+    with kept_port() as port:  # where nobody listens
+        run = tracked(bench, f"mlflow=http://127.0.0.1:{port}", "tensorboard")
         hold(tmp_path, 4)
         first = bench.train(run, after_notes(3, Control.stop))
     failed, shown, _ = sorted(notes(first))
     words = "does not follow this run: ConnectionRefusedError: [Errno 111] Connection refused"
-    assert failed == f"MLflow at http://{address} {words}"
+    assert failed == f"MLflow at http://127.0.0.1:{port} {words}"
     runs = tmp_path / "tracking" / "tensorboard"
     assert shown == f"TensorBoard: `tensorboard --logdir {runs}` shows this run as triage-ftjob-x."
     # As after a kill: what was saved last is the first epoch's end, so two steps are done again.

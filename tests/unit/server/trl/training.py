@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -195,11 +193,3 @@ def child_of(directory: Path) -> int:
         if os.fsencode(directory / "order.json") in words:
             return int(place.name)
     raise AssertionError("no training subprocess runs")
-
-
-@contextmanager
-def nobody() -> Iterator[str]:
-    """Give an address where nobody listens, nor will while the block lasts: it is taken."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield f"127.0.0.1:{taken.getsockname()[1]}"
