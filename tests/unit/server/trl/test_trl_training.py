@@ -93,13 +93,12 @@ def test_a_run_that_was_paused_and_killed_has_the_numbers_of_one_that_was_not(
 def test_a_process_that_is_told_to_end_saves_where_it_is(bench: Bench) -> None:
     """Who shuts a machine down tells all its processes, not the server alone."""
     run = bench.run(hyperparameters={"n_epochs": 1, "batch_size": 1})
-    told: list[int] = []
 
     def end(progress: Progress, _: Control) -> None:
-        if isinstance(progress, Step) and not told:
-            told.append(child_of(run.workdir))
-            os.kill(told[0], signal.SIGTERM)
+        if progress == HELD_UP:
+            os.kill(child_of(run.workdir), signal.SIGTERM)
 
+    hold(bench.directory, 1)
     found = bench.train(run, end)
     assert not [each for each in found if isinstance(each, Note) and "signal" in each.message]
     steps = [each.step for each in found if isinstance(each, Step)]
