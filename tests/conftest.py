@@ -1,7 +1,7 @@
 """What holds for every test.
 
-None knows that it may itself run in a pipeline or in a hook of git's, or what people have set for git, and none is
-judged by a busy machine.
+None knows that it may itself run in a pipeline, in a hook of git's or behind a proxy, or what people have set for git,
+and none is judged by a busy machine.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from hypothesis import settings
 for name in [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "ACTIONS_", "GIT_"))]:
     del os.environ[name]
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+for name in ("NO_PROXY", "no_proxy"):  # a proxy reaches none of the servers that tests run
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
 
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
