@@ -3,30 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from .rules import owner_of
-from .schedule import Result, play, result_of
+from .schedule import Result, play, play_all
 from .specs import write_files
 
 BATCH = 50
-
-
-def play_all(seeds: Sequence[int]) -> Result:
-    """Play schedules one after the other."""
-    total = Result()
-    with tempfile.TemporaryDirectory() as directory:
-        files = write_files(Path(directory))
-        for seed in seeds:
-            total.add(result_of(play(seed, files, Path(directory)), seed))
-    return total
 
 
 def play_on_all_cores(seeds: range, workers: int) -> Iterator[Result]:
@@ -35,7 +26,8 @@ def play_on_all_cores(seeds: range, workers: int) -> Iterator[Result]:
     if workers == 1:
         yield from map(play_all, batches)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    # A fork would copy whatever lock one of a test's threads holds at that moment.
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(play_all, batches)
 
 

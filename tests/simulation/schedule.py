@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import tempfile
 import traceback
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from reconciler.spec.policy import MaxActive, Policy
 from .clock import VirtualLoop
 from .rules import is_for
 from .server import LiveJob, Quirks
+from .specs import write_files
 from .verdict import judge
 from .world import REAL, Machine, Manner, MemoryCache, Parts, Town
 
@@ -52,6 +54,16 @@ def play(seed: int, files: Sequence[DataFile], root: Path, parts: Parts = REAL) 
     """Play one schedule from its seed alone, and return the world it ended in."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(_schedule(seed, files, root, parts))
+
+
+def play_all(seeds: Sequence[int]) -> Result:
+    """Play schedules one after the other."""
+    total = Result()
+    with tempfile.TemporaryDirectory() as directory:
+        files = write_files(Path(directory))
+        for seed in seeds:
+            total.add(result_of(play(seed, files, Path(directory)), seed))
+    return total
 
 
 async def _schedule(seed: int, files: Sequence[DataFile], root: Path, parts: Parts) -> Town:

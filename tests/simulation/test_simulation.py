@@ -30,11 +30,11 @@ from reconciler.plan.model import Access
 from reconciler.spec.desired import DataFile, Desired
 from reconciler.spec.policy import Policy
 
-from .__main__ import failures, play_all, play_on_all_cores, summary
+from .__main__ import failures, play_on_all_cores, summary
 from .clock import StandsStill, VirtualLoop
 from .faults import Fault
 from .rules import OURS, owner_of
-from .schedule import Result, play, result_of
+from .schedule import Result, play, play_all, result_of
 from .server import Course, Quirks
 from .specs import Want, write_files
 from .world import Machine, Manner, Parts, Town
@@ -235,6 +235,12 @@ def test_one_command_plays_a_seed_again() -> None:
     )
     assert "create" in done.stdout
     assert done.stdout.endswith("everything held\n")
+
+
+def test_one_command_plays_many_in_processes_of_their_own() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--schedules", "2", "--workers", "2"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("0 of 2 schedules broke a rule\n")
 
 
 def test_every_fault_and_rule_stands_in_the_documentation() -> None:
