@@ -297,6 +297,7 @@ def test_a_document_has_every_operation_that_has_a_shape_and_no_other(name: str)
     assert found == {*SHAPES, ("GET", "files/{}/content")} - ({CHAT} if name == "published" else set())
 
 
+@pytest.mark.timeout(900)
 @over_documents
 @bounded(15)
 def test_every_answer_is_in_the_published_shapes(case: Case[Any], world: World) -> None:
@@ -304,6 +305,7 @@ def test_every_answer_is_in_the_published_shapes(case: Case[Any], world: World) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @over_documents
 @bounded(40)
 def test_every_answer_is_in_the_published_shapes_after_many_more_requests(case: Case[Any], world: World) -> None:

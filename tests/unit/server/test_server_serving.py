@@ -57,6 +57,7 @@ def test_killed_at_random_moments_it_ends_as_an_unbroken_run_does(tmp_path: Path
     kill_until_done(tmp_path, 3, seed=1, unbroken=unbroken)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "seed", [pytest.param(seed, marks=pytest.mark.slow if seed < 2 else pytest.mark.soak) for seed in range(5)]
 )
