@@ -254,7 +254,9 @@ class Watch:
         """Say what is wrong with the specs, and return what plans for them as far as they are certain."""
         self._voice.specs(snapshot)
         made = self._bench.reconciler(snapshot.repository)
-        options = replace(made.options, partial=made.options.partial or bool(snapshot.unsure))
+        # What the specs of the start do not name, newer ones may.
+        partial = made.options.partial or bool(snapshot.unsure) or self._terms.level is Level.HEAL
+        options = replace(made.options, partial=partial)
         news = snapshot.repository is not self._repository or self._changed_at >= self._access_at
         return replace(made, options=options, access=news or made.now() - self._access_at > _ACCESS)
 

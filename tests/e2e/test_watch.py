@@ -120,6 +120,21 @@ def test_drift_is_healed_and_edits_are_not_followed(tmp_path: Path, server: Reco
         assert server.by_name("b") == []
 
 
+def test_healing_leaves_alone_what_newer_specs_have_started(tmp_path: Path, server: Recording) -> None:
+    repo = Repo.make(tmp_path / "repo", server.url)
+    repo.spec("a", **LONG)
+    repo.apply()
+    server.until("a", "running")
+    with watching(repo, "--heal") as watch:
+        watch.until("1 jobs are ours")
+        repo.spec("b", **LONG)
+        repo.apply()
+        watch.until("b: running")
+        server.http.post(f"/fine_tuning/jobs/{server.by_name('a')[0]['id']}/pause").raise_for_status()
+        watch.until("resumed a")
+        assert server.statuses("b") == ["running"]
+
+
 def test_observing_reports_drift_and_changes_nothing(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url)
     repo.spec("a", **LONG)
