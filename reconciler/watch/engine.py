@@ -147,6 +147,8 @@ class Watch:
         self._changed_at = self._access_at = 0.0
         self._unmoved: dict[str, tuple[str, float]] = {}
         self._active: frozenset[str] = frozenset()
+        self._before: frozenset[str] | None = None
+        self._newer: set[str] = set()
         self._hurried = False
         self.pulse = Pulse()
         self.seen: Seen | None = None
@@ -237,6 +239,8 @@ class Watch:
             self._changed_at, self._hurried = now, False
         self._repository = snapshot.repository
         level = self._terms.level
+        if level is Level.HEAL:
+            reconciler, view = self._without_newer(reconciler, view)
         drifts = level is Level.OBSERVE or (level is Level.HEAL and view.plan.has_changes)
         drift = find_drift(reconciler.desired, view.observed, now) if drifts else ()
         self.seen = Seen(snapshot, view.observed, view.plan, limits=view.plan.unsafe, drift=drift)
@@ -259,6 +263,20 @@ class Watch:
         options = replace(made.options, partial=partial)
         news = snapshot.repository is not self._repository or self._changed_at >= self._access_at
         return replace(made, options=options, access=news or made.now() - self._access_at > _ACCESS)
+
+    def _without_newer(self, reconciler: Reconciler, view: View) -> tuple[Reconciler, View]:
+        """Leave out names for which other specs than those of the start have started jobs since the first look."""
+        if self._before is None:
+            self._before = frozenset(job.id for job in view.observed.jobs)
+        revisions = {spec.name: spec.revision for spec in reconciler.desired}
+        new = [job for job in view.observed.jobs if job.id not in self._before]
+        self._newer |= {job.name for job in new if revisions.get(job.name, job.revision) != job.revision}
+        if not self._newer:
+            return reconciler, view
+        self._voice.newer(self._newer)
+        excludes = (*reconciler.options.excludes, *sorted(self._newer))
+        reconciler = replace(reconciler, options=replace(reconciler.options, excludes=excludes))
+        return reconciler, replace(view, plan=reconciler.plan(view.observed))
 
     def _failed(self, error: ReconcilerError) -> float:
         self._failures += 1

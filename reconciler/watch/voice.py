@@ -83,6 +83,12 @@ class Voice:
         for warning in warnings:
             self.topic(f"warning {warning}", warning)
 
+    def newer(self, names: Iterable[str]) -> None:
+        """Say for which names other specs than those of the start have started jobs."""
+        for name in sorted(names):
+            words = f"Newer specs have started {name}: left alone. Start this watch again to follow them."
+            self.topic(f"newer {name}", words)
+
     def failure(self, error: ReconcilerError, pause: float) -> None:
         """Say that the server could not be read; again only where it fails in another way."""
         if type(error) is not self._failure:

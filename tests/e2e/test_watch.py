@@ -135,6 +135,24 @@ def test_healing_leaves_alone_what_newer_specs_have_started(tmp_path: Path, serv
         assert server.statuses("b") == ["running"]
 
 
+def test_healing_leaves_alone_what_an_edited_spec_has_started(tmp_path: Path, server: Recording) -> None:
+    repo = Repo.make(tmp_path / "repo", server.url)
+    repo.spec("a")
+    repo.spec("b", **LONG)
+    repo.apply()
+    server.until("a", "succeeded")
+    server.until("b", "running")
+    with watching(repo, "--heal", "--auto-approve") as watch:
+        watch.until("2 jobs are ours")
+        repo.spec("a", **LONG, seed=5)
+        repo.apply()
+        watch.until("Newer specs have started a: left alone")
+        server.http.post(f"/fine_tuning/jobs/{server.by_name('b')[0]['id']}/pause").raise_for_status()
+        watch.until("resumed b")
+        assert [job["status"] for job in server.by_name("a")].count("running") == 1
+        assert len(server.by_name("a")) == 2
+
+
 def test_observing_reports_drift_and_changes_nothing(tmp_path: Path, server: Recording) -> None:
     repo = Repo.make(tmp_path / "repo", server.url)
     repo.spec("a", **LONG)
