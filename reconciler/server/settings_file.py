@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,28 +11,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.errors import UsageError
+from reconciler.wording import WORDS, did_you_mean
 
 _LARGEST = 1 << 20
 _KEY = "[key]"
-_WORDS = {
-    "missing": "is required",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
+_WORDS = WORDS | {
     "too_short": "must not be empty",
     "literal_error": "must be {expected}",
     "union_tag_invalid": "must be one of {expected_tags}, not '{tag}'",
@@ -91,8 +73,8 @@ def _place(details: ErrorDetails, value: Any) -> Iterator[str]:  # noqa: ANN401 
 def _said(details: ErrorDetails, kind: type[BaseModel]) -> str:
     if details["type"] == "extra_forbidden":
         key, known = str(details["loc"][-1]), _keys(kind)
-        near = difflib.get_close_matches(key, sorted(known), n=1)
-        return f"unknown key; did you mean '{near[0]}'?" if near and key not in known else "unknown key here"
+        near = "" if key in known else did_you_mean(key, known)
+        return f"unknown key{near or ' here'}"
     if details["loc"][-1:] == (_KEY,):
         return "a name must be text"
     words, facts = _WORDS.get(details["type"]), details.get("ctx", {})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from reconciler.spec.faults import did_you_mean
+from reconciler.wording import did_you_mean
 
 
 def explain(name: str, known: Collection[str], matrices: Mapping[str, list[str]]) -> str | None:

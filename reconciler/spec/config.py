@@ -14,13 +14,14 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from reconciler.errors import Problem, SpecError, UsageError
 from reconciler.spec import documents
 from reconciler.spec.documents import Path
-from reconciler.spec.faults import did_you_mean, dotted, faults
+from reconciler.spec.faults import dotted, faults
 from reconciler.spec.model import FLAT, IN_WORDS, OneLine, Section, Spec
 from reconciler.spec.notifications import Notifications
 from reconciler.spec.overlay import merge
 from reconciler.spec.policy import CURRENCY, Policy
 from reconciler.spec.remote import git_remote
 from reconciler.spec.tree import CONFIG
+from reconciler.wording import did_you_mean
 
 LOCAL = "local"
 """The embedded server, where a server is named."""

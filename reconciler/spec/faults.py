@@ -6,7 +6,6 @@ really are in the file, and a sentence.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails, ValidationError
 
 from reconciler.spec.model import ELSEWHERE, IN_WORDS
+from reconciler.wording import WORDS, did_you_mean
 
 Path = tuple[str | int, ...]
 Location = tuple[str | int, ...]
@@ -53,12 +53,6 @@ def faults(error: ValidationError, value: object, model: type[BaseModel], extra:
         on_key = details["type"] == "extra_forbidden" or details["loc"][-1:] == ("[key]",)
         result.append(Fault(path, _message(details, known), on_key))
     return result
-
-
-def did_you_mean(word: object, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, nothing where none is near."""
-    near = difflib.get_close_matches(str(word)[:100], sorted(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def shown(value: object) -> str:
@@ -144,31 +138,13 @@ def _tags(model: type[BaseModel]) -> tuple[object, ...]:
     return (*get_args(kind.annotation), model.__name__) if kind else (model.__name__,)
 
 
-_WORDS = {
-    "missing": "is required",
-    "string_type": "must be text",
+_WORDS = WORDS | {
     "string_too_short": "must not be shorter than {min_length} characters",
     "string_too_long": "must be at most {max_length} characters long",
     "too_long": "must have at most {max_length} entries",
     "too_short": "must have at least {min_length} entries",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
     "int_parsing_size": "must be a smaller number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
     "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "greater_than": "must be more than {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be at most {le}",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
     "union_tag_not_found": "needs a type: {discriminator} is missing",
     "string_pattern_mismatch": "must match {pattern}",
 }

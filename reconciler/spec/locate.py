@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from reconciler.errors import Problem, SpecError, UsageError
 from reconciler.spec.desired import State
-from reconciler.spec.faults import did_you_mean
 from reconciler.spec.gather import Draft
 from reconciler.spec.tree import SpecFile
+from reconciler.wording import did_you_mean
 
 _STATE = ("state",)
 

@@ -12,9 +12,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from reconciler.spec.documents import Path
-from reconciler.spec.faults import did_you_mean, shown
+from reconciler.spec.faults import shown
 from reconciler.spec.model import FLAT, HYPERPARAMETERS, MAX_NAME, Spec
 from reconciler.spec.overlay import Choice
+from reconciler.wording import did_you_mean
 
 MAX_COMBINATIONS = 1_000
 

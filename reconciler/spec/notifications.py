@@ -13,8 +13,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from reconciler.spec.faults import did_you_mean
 from reconciler.spec.model import OneLine, Section
+from reconciler.wording import did_you_mean
 
 
 class Event(StrEnum):
