@@ -1,7 +1,7 @@
 """What holds for every test.
 
 None knows that it may itself run in a pipeline, in a hook of git's or behind a proxy, or what people have set for git,
-and none is judged by a busy machine.
+for this program or for their terminal, and none is judged by a busy machine.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import os
 import pytest
 from hypothesis import settings
 
-for name in [name for name in os.environ if name.startswith(("GITHUB_", "RUNNER_", "ACTIONS_", "GIT_"))]:
-    del os.environ[name]
+_SET_FOR_OTHERS = ("GITHUB_", "RUNNER_", "ACTIONS_", "GIT_", "OPENAI_", "RECONCILER_")
+_OF_TERMINALS = {"NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES"}
+_FOR_TESTS = {"OPENAI_OPENAPI_DOCUMENT"}
+for name in {name for name in os.environ if name.startswith(_SET_FOR_OTHERS)} - _FOR_TESTS | _OF_TERMINALS:
+    os.environ.pop(name, None)
 os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
 for name in ("NO_PROXY", "no_proxy"):  # a proxy reaches none of the servers that tests run
     os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost")))
